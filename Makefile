@@ -1,0 +1,129 @@
+# Fairlead from a bare Debian 12: `make demo`, `make test`. Everything made lies in build/; what is there already is not made again.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-builtin-rules
+.SECONDARY:
+
+PYTHON := build/venv/bin/python
+JOBS ?= $(shell nproc)
+PYTEST := $(PYTHON) -m pytest -c tests/pyproject.toml
+PROTOS := $(shell find proto -name '*.proto')
+# The lock lets targets that build different parts of one tree run side by side.
+BUILD = flock build/$(1).lock cmake --build build/$(1)
+STEP = @echo "==> $(1)"
+
+.PHONY: help setup build demo test test-cpp test-asan test-python test-e2e test-docs lint format clean
+
+help: ## Tell what there is to make
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+
+# ---- What everything needs. ----
+
+setup: build/.packages build/venv/.client build/tools/grpcurl ## Install packages (apt), Python environment, stubs and tools
+
+build/.packages: tests/setup/packages
+	$(call STEP,Debian packages)
+	@mkdir -p build
+	@tests/setup/packages
+	@touch $@
+
+build/venv-stubs/.ready: tests/requirements-stubs.txt tests/setup/venv | build/.packages
+	$(call STEP,Python environment that generates the stubs (build/venv-stubs))
+	@tests/setup/venv build/venv-stubs $<
+	@touch $@
+
+build/venv/.ready: tests/requirements.txt tests/setup/venv | build/.packages
+	$(call STEP,Python environment (build/venv))
+	@tests/setup/venv build/venv $<
+	@touch $@
+
+build/venv-oldest/.ready: tests/requirements-oldest.txt tests/setup/venv | build/.packages
+	$(call STEP,Python environment with the oldest gRPC supported (build/venv-oldest))
+	@tests/setup/venv build/venv-oldest $<
+	@touch $@
+
+build/.stubs: $(PROTOS) clients/python/generate.py build/venv-stubs/.ready
+	$(call STEP,Python stubs)
+	@build/venv-stubs/bin/python clients/python/generate.py
+	@touch $@
+
+build/%/.client: clients/python/pyproject.toml build/%/.ready build/.stubs
+	$(call STEP,Python client (build/$*))
+	@build/$*/bin/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable clients/python
+	@touch $@
+
+build/tools/grpcurl: tests/setup/grpcurl | build/venv/.ready
+	$(call STEP,grpcurl (about a minute))
+	@tests/setup/grpcurl build/tools $(PYTHON)
+	@touch $@
+
+# ---- The service and the simulated exchange. ----
+
+build/%/build.ninja: CMakePresets.json | build/.packages
+	$(call STEP,configure build/$*)
+	@cmake --preset $* >build/$*.configure.log || { cat build/$*.configure.log; exit 1; }
+	@touch $@
+
+build: build/release/build.ninja ## Build everything (build/release)
+	$(call STEP,build build/release)
+	@$(call BUILD,release)
+
+demo: build/venv/.client build/release/build.ninja ## Watch an adapter stream through the gateway, and survive lost connections
+	$(call STEP,build the gateway and the simulated exchange)
+	@$(call BUILD,release) --target fairlead exchange
+	$(call STEP,demo)
+	@$(PYTHON) tests/demo/demo.py
+
+# ---- Tests. ----
+
+# One after the other, also under `make -j`: tests measure time.
+test: ## Run all tests
+	@$(MAKE) --no-print-directory -j1 build test-cpp test-python test-e2e test-docs test-asan
+	$(call STEP,all tests passed)
+
+test-cpp: build ## Run the C++ tests
+	$(call STEP,C++ tests)
+	@ctest --test-dir build/release --output-on-failure --no-tests=error -j$(JOBS)
+
+test-asan: build/asan/build.ninja build/venv/.client ## Run the C++ tests, and the bad-input tests, with sanitizers
+	$(call STEP,build build/asan)
+	@$(call BUILD,asan)
+	$(call STEP,C++ tests with AddressSanitizer and UndefinedBehaviorSanitizer)
+	@UBSAN_OPTIONS=print_stacktrace=1 ctest --test-dir build/asan --output-on-failure --no-tests=error -j$(JOBS)
+	$(call STEP,bad input with AddressSanitizer and UndefinedBehaviorSanitizer)
+	@UBSAN_OPTIONS=print_stacktrace=1 FAIRLEAD_BUILD=build/asan $(PYTEST) tests/e2e -m bad_input
+
+test-python: build/venv/.client build/venv-oldest/.client ## Run the client's own tests (newest and oldest gRPC) and those of lint and docs
+	$(call STEP,Python client with the newest gRPC)
+	@$(PYTHON) -m pytest -c clients/python/pyproject.toml clients/python/tests
+	$(call STEP,Python client with the oldest gRPC)
+	@build/venv-oldest/bin/python -m pytest -c clients/python/pyproject.toml clients/python/tests
+	$(call STEP,lint checks and page runner)
+	@$(PYTEST) tests/lint tests/docs/test_blocks.py tests/demo
+
+test-e2e: build build/venv/.client build/tools/grpcurl ## Run the end-to-end tests on the real binaries
+	$(call STEP,end-to-end tests)
+	@$(PYTEST) tests/e2e
+
+test-docs: build build/venv/.client build/tools/grpcurl ## Execute the blocks of README.md and docs/
+	$(call STEP,pages)
+	@$(PYTEST) tests/docs/test_pages.py
+
+# ---- Style. ----
+
+lint: build/venv/.client build/release/build.ninja ## Check format, layers, names, types, protos and clang-tidy
+	$(call STEP,generated code for clang-tidy)
+	@$(call BUILD,release) --target $(PROTOS:proto/%.proto=generated/%.pb.cc)
+	$(call STEP,lint)
+	@$(PYTHON) tests/lint/run.py
+
+format: build/venv/.ready ## Format C++ and Python
+	@find server tests \( -name '*.h' -o -name '*.cc' \) -print0 | xargs -0 -r clang-format-19 -i
+	@build/venv/bin/ruff format --quiet clients/python tests
+	@build/venv/bin/ruff check --quiet --fix-only clients/python tests
+
+clean: ## Remove everything that was made
+	rm -rf build clients/python/src/fairlead/v1 .mypy_cache .ruff_cache {tests,clients/python}/.{mypy,ruff,pytest}_cache

@@ -1,0 +1,101 @@
+"""Client of Fairlead, the gateway that owns a trading firm's exchange connections.
+
+    async with fairlead.connect("unix:///run/fairlead.sock") as gateway:
+        async with gateway.websocket("wss://stream.example.com/ws", name="md") as session:
+            async for frame in session:
+                print(frame.sequence, frame.text)
+
+fairlead.errors draws the tree of exceptions.
+"""
+
+try:
+    import fairlead.v1.session_pb2  # noqa: F401
+except ImportError as error:  # pragma: no cover - in a checkout only
+    raise ImportError("the generated stubs are missing or do not fit: run clients/python/generate.py") from error
+
+from fairlead.entries import (
+    Attached,
+    Batch,
+    CommandResult,
+    Detached,
+    Entry,
+    EpochChanged,
+    Frame,
+    Gap,
+    Sent,
+    StateChanged,
+)
+from fairlead.errors import (
+    Failure,
+    FairleadError,
+    GatewayUnavailable,
+    InvalidRequest,
+    LimitReached,
+    NotImplementedByGateway,
+    OpenTimeout,
+    OutcomeUnknown,
+    PermissionDenied,
+    SendFailed,
+    SessionEnded,
+    SessionLive,
+    SessionNotFound,
+    Superseded,
+)
+from fairlead.gateway import Gateway, connect
+from fairlead.options import HEAD, OLDEST, After, Delivery, Heartbeat, Queue, Reconnect, Retention, Start, Step
+from fairlead.reader import Reader
+from fairlead.session import Session
+from fairlead.summary import SessionSummary, Subscriber
+from fairlead.v1.enums import FrameKind, Outcome, Overflow, Phase, Reason, SessionState, StartOutcome
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "HEAD",
+    "OLDEST",
+    "After",
+    "Attached",
+    "Batch",
+    "CommandResult",
+    "Delivery",
+    "Detached",
+    "Entry",
+    "EpochChanged",
+    "Failure",
+    "FairleadError",
+    "Frame",
+    "FrameKind",
+    "Gap",
+    "Gateway",
+    "GatewayUnavailable",
+    "Heartbeat",
+    "InvalidRequest",
+    "LimitReached",
+    "NotImplementedByGateway",
+    "OpenTimeout",
+    "Outcome",
+    "OutcomeUnknown",
+    "Overflow",
+    "PermissionDenied",
+    "Phase",
+    "Queue",
+    "Reader",
+    "Reason",
+    "Reconnect",
+    "Retention",
+    "SendFailed",
+    "Sent",
+    "Session",
+    "SessionEnded",
+    "SessionLive",
+    "SessionNotFound",
+    "SessionState",
+    "SessionSummary",
+    "Start",
+    "StartOutcome",
+    "StateChanged",
+    "Step",
+    "Subscriber",
+    "Superseded",
+    "connect",
+]

@@ -1,0 +1,404 @@
+"""One session on the Attach stream: its cursor, its queue, and coming back after a loss."""
+
+import asyncio
+import enum
+import logging
+from collections.abc import Callable
+from typing import TypeVar
+
+from fairlead._backoff import Reentry
+from fairlead._commands import Commands, SetupChange, failed
+from fairlead._link import Link
+from fairlead._queue import EntryQueue, Event, Item
+from fairlead.entries import Attached, Batch, CommandResult, Detached, EpochChanged, Gap, StateChanged
+from fairlead.errors import (
+    Failure,
+    FairleadError,
+    GatewayUnavailable,
+    OutcomeUnknown,
+    SendFailed,
+    SessionEnded,
+    error_of_end,
+    error_of_refusal,
+)
+from fairlead.options import After, Queue, Start, StartFrom, Step, encode_start
+from fairlead.v1 import session_pb2 as pb
+from fairlead.v1.enums import FrameKind, Outcome, Reason, SessionState, StartOutcome
+
+_log = logging.getLogger("fairlead")
+
+# How long the client goes on entering a session that it had when the gateway refuses for a reason that passes. Above
+# all SESSION_LIVE: the gateway has not yet noticed that the old stream is gone, which its keepalive may take a minute
+# for.
+REENTRY_PATIENCE_S = 90.0
+# How long detaching waits for the gateway's word. It matters to nobody but the log.
+LEAVE_TIMEOUT_S = 5.0
+
+_PASSING = {Reason.SESSION_LIVE, Reason.SESSION_NOT_FOUND, Reason.LIMIT_REACHED, Reason.DRAINING}
+
+EventT = TypeVar("EventT", bound=Event)
+
+
+class Stage(enum.Enum):
+    """How far a channel is."""
+
+    IDLE = enum.auto()
+    """Not entered yet."""
+    ENTERING = enum.auto()
+    """Open or Join is written, or will be when there is a stream."""
+    ATTACHED = enum.auto()
+    """Attached has come: commands may be sent."""
+    LEAVING = enum.auto()
+    """Detach is written; Ended is awaited and all else dropped."""
+    ENDED = enum.auto()
+    """The end."""
+
+
+class Channel:
+    """The client's side of one channel; Session and Reader are its faces.
+
+    Owned by its face, called by the link from the task that reads the stream. Everything happens on one event loop.
+    """
+
+    def __init__(
+        self, link: Link, entrance: pb.Open | pb.Join, start: StartFrom, setup: dict[str, Step], marks: Queue
+    ) -> None:
+        self.stage = Stage.IDLE
+        self.name = entrance.session
+        self.epoch: str | None = None
+        self.state: SessionState | None = None
+        self.generation = 0
+        self.last_failure: Failure | None = None
+        self.error: FairleadError | None = None
+        self.setup = setup
+        self.queue = EntryQueue(marks, on_drained=self._weigh)
+        self.commands = Commands(setup)
+        self.attached = asyncio.Event()
+        self.opened = asyncio.Event()
+        self.gone = asyncio.Event()
+        self._link = link
+        self._entrance = entrance
+        self._start = start
+        self._number = 0
+        self._entrance_id = 0
+        self._cursor = 0
+        self._observers: list[tuple[type, Callable[[Event], object]]] = []
+        self._pong: Callable[[pb.Pong], None] = lambda _: None
+        self._closing = False
+        self._holding = False
+        self._awaiting = 0
+        self._returning = False
+        self._reentry = Reentry()
+
+    # Called by the faces.
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is over."""
+        return self.stage is Stage.ENDED
+
+    def enter(self) -> None:
+        """Write Open or Join now, or when there is a stream. Raises GatewayUnavailable if there will be none."""
+        self._number = self._link.register(self)
+        self.stage = Stage.ENTERING
+        if self._link.streaming:
+            self._write_entrance()
+
+    def observe(self, kind: type[EventT], callback: Callable[[EventT], object]) -> None:
+        """Call back when an event of this kind arrives, before it is read from the queue."""
+
+        def call(event: Event) -> object:
+            return callback(event) if isinstance(event, kind) else None
+
+        self._observers.append((kind, call))
+
+    def observes(self, kind: type) -> bool:
+        """Whether somebody is told of events of this kind."""
+        return any(observed is kind for observed, _ in self._observers)
+
+    def on_pong(self, callback: Callable[[pb.Pong], None]) -> None:
+        """Tell who takes pongs."""
+        self._pong = callback
+
+    async def wait_attached(self, max_wait: float) -> None:
+        """Return when commands may be sent.
+
+        Raises SendFailed when max_wait seconds have passed, or the session has ended.
+        """
+        try:
+            async with asyncio.timeout(max_wait):
+                while self.stage is Stage.ENTERING and max_wait > 0:
+                    await self.attached.wait()
+        except TimeoutError:
+            raise failed(Reason.WAIT_EXPIRED, f"no stream to the gateway within {max_wait} s") from None
+        if self.stage is Stage.ENTERING:
+            raise failed(Reason.NOT_OPEN, "there is no stream to the gateway at the moment, and max_wait is 0")
+        if self.stage is not Stage.ATTACHED:
+            cause = self.error.failure if self.error else Failure(Reason.DETACHED, message="this program left it")
+            raise failed(cause.reason, f"the session is not attached: {cause.message}")
+
+    def check_room(self, size: int) -> None:
+        """Raise SendFailed if a command of so many bytes would have to wait where nothing may pile up."""
+        if self.queue.overfull:
+            raise failed(Reason.LIMIT_REACHED, "the session's queue is full, and results travel behind frames: read it")
+        if not self._link.has_room(size):
+            raise failed(Reason.LIMIT_REACHED, "the gateway takes no more commands at the moment")
+
+    async def perform(self, command: pb.Command, size: int = 0, change: SetupChange | None = None) -> CommandResult:
+        """Write a command and return its result. Raises SendFailed or OutcomeUnknown.
+
+        Cancelling it takes the command back if it has not been handed to gRPC; else its result is dropped when it
+        comes.
+        """
+        command.channel = self._number
+        command.id = self._link.next_id()
+        result = self.commands.add(command.id, change)
+        self._link.submit(command, size, result)
+        self._awaiting += 1
+        self._weigh()
+        try:
+            return await result
+        except asyncio.CancelledError:
+            if self._link.withdraw(command.id):
+                self.commands.withdraw(command.id)
+            raise
+        finally:
+            self._awaiting -= 1
+            self._weigh()
+
+    async def close(self, code: int, reason: str) -> None:
+        """Close the session for all and wait for its end.
+
+        Raises SendFailed if refused, OutcomeUnknown if the stream is lost.
+        """
+        self._closing = True
+        try:
+            await self.perform(pb.Command(close=pb.Close(code=code, reason=reason)))
+        except (SendFailed, OutcomeUnknown) as error:
+            if isinstance(error, SendFailed) and self.stage is not Stage.ENDED:
+                self._closing = False
+                raise
+            # Ended may come before the result, or for another reason at the same time.
+            if isinstance(self.error, GatewayUnavailable):
+                raise
+        await self.gone.wait()
+
+    async def leave(self) -> None:
+        """Detach. Idempotent; ends after LEAVE_TIMEOUT_S at the latest."""
+        if self.stage in {Stage.ENTERING, Stage.ATTACHED} and self._link.streaming and self._entrance_id:
+            self.stage = Stage.LEAVING
+            self._reentry.cancel()
+            self.queue.finish(None)
+            self._lose_commands(Failure(Reason.DETACHED, message="this program left the session"))
+            self._link.submit(pb.Command(channel=self._number, detach=pb.Detach()))
+        try:
+            if self.stage is Stage.LEAVING:
+                async with asyncio.timeout(LEAVE_TIMEOUT_S):
+                    await self.gone.wait()
+        except TimeoutError:
+            _log.warning("the gateway did not confirm that session %s was left", self.name)
+        finally:
+            self.end(None)
+
+    # Called by the link.
+
+    def stream_up(self) -> None:
+        """Enter the session: a new stream is there."""
+        if self.stage is Stage.ENTERING and self._link.streaming:
+            self._write_entrance()
+
+    def stream_lost(self, error: FairleadError) -> None:
+        """Prepare to come back: the stream is gone."""
+        if self.stage is Stage.LEAVING:
+            self.end(None)
+        elif self._closing:
+            self.end(error)
+        else:
+            self._go_away(error)
+            self._reentry.reset()
+
+    def end(self, error: FairleadError | None) -> None:
+        """End for good, with an error unless this program wanted it. Idempotent."""
+        if self.stage is Stage.ENDED:
+            return
+        self.stage = Stage.ENDED
+        self.error = error
+        self._reentry.cancel()
+        self._link.remove(self._number)
+        self._lose_commands(
+            error.failure if error else Failure(Reason.CLOSED, message="this program closed the session")
+        )
+        self.queue.finish(error)
+        for event in (self.attached, self.opened, self.gone):
+            event.set()
+
+    def on_frames(self, run: pb.Run, payloads: list[bytes], received_at: list[int]) -> None:
+        """Take frames."""
+        if self.stage is not Stage.ATTACHED:
+            return
+        if not len(payloads) == len(received_at) == run.count:
+            self._violated(f"a run of {run.count} frames has {len(payloads)} payloads and {len(received_at)} times")
+        elif run.count and self._advance(run.first_sequence, run.first_sequence + run.count - 1):
+            self._put(Batch(payloads, received_at, run.first_sequence, run.generation, FrameKind(run.kind)))
+
+    def on_event(self, kind: str, event: pb.Event) -> None:
+        """Take an event that is not a batch."""
+        if kind == "ended":
+            self._on_ended(event.ended)
+        elif kind == "command_result":
+            self._on_command_result(event.command_result)
+        elif kind == "attached" and self.stage is Stage.ENTERING:
+            self._on_attached(event.attached)
+        elif self.stage is not Stage.ATTACHED:
+            return
+        elif kind == "state_changed":
+            self._on_state_changed(StateChanged.from_proto(event.state_changed))
+        elif kind == "gap":
+            gap = Gap(event.gap.from_sequence, event.gap.to_sequence)
+            if self._advance(gap.from_sequence, gap.to_sequence):
+                self._emit(gap)
+        elif kind == "pong":
+            self._pong(event.pong)
+
+    def _on_attached(self, message: pb.Attached) -> None:
+        outcome = StartOutcome(message.start)
+        changed = outcome is StartOutcome.EPOCH_CHANGED or (self.epoch is not None and self.epoch != message.epoch)
+        start = self._wanted_start()
+        if isinstance(start, After) and outcome is StartOutcome.RESUMED:
+            self._cursor = start.sequence
+        elif outcome is StartOutcome.LIVE and start is Start.HEAD:
+            self._cursor = message.head_sequence
+        else:
+            self._cursor = message.oldest_sequence - 1
+        self.name = message.session
+        self.epoch = message.epoch
+        self.generation = message.generation
+        self.stage = Stage.ATTACHED
+        self._returning = True
+        self._reentry.reset()
+        self._holding = False
+        self.attached.set()
+        self._emit((EpochChanged if changed else Attached).from_proto(message))
+        self._enter_state(SessionState(message.state))
+        self._weigh()
+
+    def _on_state_changed(self, event: StateChanged) -> None:
+        if self._advance(event.sequence, event.sequence):
+            self.generation = event.generation
+            self.last_failure = event.cause or self.last_failure
+            self._emit(event)
+            self._enter_state(event.state)
+
+    def _enter_state(self, state: SessionState) -> None:
+        self.state = state
+        if state is SessionState.OPEN:
+            self.opened.set()
+
+    def _on_command_result(self, message: pb.CommandResult) -> None:
+        result = CommandResult.from_proto(message)
+        if result.sequence:
+            if self.stage is not Stage.ATTACHED or not self._advance(result.sequence, result.sequence):
+                return
+            self._emit(result)
+        elif result.id == self._entrance_id and self.stage in {Stage.ENTERING, Stage.LEAVING}:
+            if result.outcome is Outcome.NOT_SENT:
+                self._on_refused(result.failure or Failure(message="refused without a reason"))
+            return
+        self.commands.settle(result)
+
+    def _on_refused(self, failure: Failure) -> None:
+        self._entrance_id = 0
+        if self.stage is Stage.LEAVING:
+            self.end(None)
+        elif self._returning and failure.reason in _PASSING and self._reentry.patient(REENTRY_PATIENCE_S):
+            self._reentry.schedule(self.stream_up)
+        else:
+            self.end(error_of_refusal(failure) if self.epoch is None else error_of_end(failure))
+
+    def _on_ended(self, message: pb.Ended) -> None:
+        self._entrance_id = 0
+        failure = Failure.from_proto(message.cause)
+        if self.stage is Stage.LEAVING or (self._closing and message.session_closed):
+            self.end(None)
+        elif failure.reason is Reason.DRAINING and self._reentry.patient(REENTRY_PATIENCE_S):
+            # The gateway stops, and another will take its place.
+            self._go_away(error_of_refusal(failure))
+            self._reentry.schedule(self.stream_up)
+        else:
+            self.end(error_of_end(failure))
+
+    # Coming back.
+
+    def _write_entrance(self) -> None:
+        self._reentry.cancel()
+        start = encode_start(self._wanted_start())
+        self._entrance_id = self._link.next_id()
+        command = pb.Command(channel=self._number, id=self._entrance_id)
+        if isinstance(self._entrance, pb.Open):
+            command.open.CopyFrom(self._entrance)
+            command.open.setup.extend(step.to_proto() for step in self.setup.values())
+            command.open.start.CopyFrom(start)
+        else:
+            command.join.CopyFrom(self._entrance)
+            command.join.start.CopyFrom(start)
+        self._link.submit(command, command.ByteSize())
+
+    def _wanted_start(self) -> StartFrom:
+        return self._start if self.epoch is None else After(self.epoch, self._cursor)
+
+    def _go_away(self, error: FairleadError) -> None:
+        if self.stage is Stage.ATTACHED:
+            self._emit(Detached(error))
+        self.stage = Stage.ENTERING
+        # From now on the session may be live because of an Open of ours.
+        self._returning = self._returning or bool(self._entrance_id)
+        self._entrance_id = 0
+        self.attached.clear()
+        self._lose_commands(error.failure)
+
+    # Small steps.
+
+    def _advance(self, first: int, last: int) -> bool:
+        if first != self._cursor + 1 or last < first:
+            self._violated(f"sequences {first} to {last} came after {self._cursor}")
+            return False
+        self._cursor = last
+        return True
+
+    def _violated(self, what: str) -> None:
+        # Going on would hide a loss, or give something twice.
+        _log.error("session %s: the gateway broke the protocol: %s", self.name, what)
+        self._link.submit(pb.Command(channel=self._number, detach=pb.Detach()))
+        self.end(SessionEnded(Failure(message=f"the gateway broke the protocol: {what}")))
+
+    def _emit(self, event: Event) -> None:
+        self._put(event)
+        for kind, callback in self._observers:
+            if isinstance(event, kind):
+                try:
+                    callback(event)
+                except Exception:
+                    _log.exception("session %s: a callback for %s failed", self.name, kind.__name__)
+
+    def _put(self, item: Item) -> None:
+        self.queue.put(item)
+        if self.queue.full:
+            self._weigh()
+
+    def _weigh(self) -> None:
+        """Tell the gateway to hold the session, or to go on, if that has changed.
+
+        A result is an entry and travels behind the frames: while one is awaited the session is not held, else a program
+        that sends while its queue is full would wait for ever. That ends when the queue is overfull.
+        """
+        if self._awaiting and self.queue.overfull:
+            self.commands.give_up(
+                Failure(Reason.LIMIT_REACHED, message="the session's queue filled up before the result came: read it")
+            )
+        hold = self.queue.full and (not self._awaiting or self.queue.overfull)
+        if hold != self._holding and self.stage is Stage.ATTACHED:
+            self._holding = hold
+            self._link.submit(pb.Command(channel=self._number, hold=pb.Hold(on=hold)))
+
+    def _lose_commands(self, failure: Failure) -> None:
+        self.commands.lose(failure, self._link.withdraw)

@@ -1,0 +1,112 @@
+"""Makes a connection to the gateway: address, channel options, and the first question that shows who is there."""
+
+import asyncio
+import stat
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import grpc
+
+from fairlead.errors import Failure, FairleadError, GatewayUnavailable, error_of_rpc
+from fairlead.v1 import session_pb2 as pb
+from fairlead.v1 import session_pb2_grpc
+from fairlead.v1.enums import Phase
+
+if TYPE_CHECKING:
+    from fairlead.v1.session_pb2_grpc import SessionServiceAsyncStub
+
+ChannelOptions = Sequence[tuple[str, int | str]]
+
+_OPTIONS: ChannelOptions = (
+    # The gateway's ceiling for a message (limits.message_bytes). One message above the limit would kill the whole
+    # stream.
+    ("grpc.max_receive_message_length", 64 * 1024 * 1024),
+    ("grpc.max_send_message_length", 64 * 1024 * 1024),
+    # Finds a half-open connection within 40 s, also while nothing is sent.
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),
+    # Keeps the window small: what a busy program has not read waits in the gateway's journal, where its age and its
+    # loss are known, and not in megabytes of socket buffers. Saves the probes, too.
+    ("grpc.http2.bdp_probe", 0),
+    # Each attempt dials by itself; gRPC would share its own, longer, pauses among channels to one address.
+    ("grpc.use_local_subchannel_pool", 1),
+    # A send that is retried behind our back could be written twice.
+    ("grpc.enable_retries", 0),
+    # A proxy for exchanges is no way to the gateway.
+    ("grpc.enable_http_proxy", 0),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """A connection to a gateway that has answered. Whoever has it closes it."""
+
+    channel: grpc.aio.Channel
+    stub: "SessionServiceAsyncStub"
+
+    async def close(self) -> None:
+        """End the connection and all calls on it."""
+        await self.channel.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Dial:
+    """Where the gateway is and how to reach it."""
+
+    address: str
+    credentials: grpc.ChannelCredentials | None
+    options: ChannelOptions
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for an address with a scheme that gRPC does not have."""
+        scheme, separator, _ = self.address.partition("://")
+        if not self.address or (separator and scheme not in {"unix", "dns", "ipv4", "ipv6"}):
+            raise ValueError(f"address {self.address!r}: give unix:///path/to/socket or host:port")
+
+    async def connect(self, timeout: float) -> Connection:
+        """Make one attempt, of at most `timeout` seconds.
+
+        Raises GatewayUnavailable if nothing answers, and what the gateway answers otherwise. Cancelling it is safe.
+        """
+        options = list({**dict(_OPTIONS), **dict(self.options)}.items())
+        if self.credentials is None:
+            channel = grpc.aio.insecure_channel(self.address, options=options)
+        else:
+            channel = grpc.aio.secure_channel(self.address, self.credentials, options=options)
+        connection = Connection(channel, cast("SessionServiceAsyncStub", session_pb2_grpc.SessionServiceStub(channel)))
+        try:
+            # A listening port is not yet a gateway: this shows that one is there and knows us.
+            await connection.stub.ListSessions(pb.ListSessionsRequest(page_size=1), timeout=timeout)
+        except grpc.aio.AioRpcError as error:
+            await connection.close()
+            raise self._explain(error_of_rpc(error, writes=False)) from None
+        except asyncio.CancelledError:
+            await connection.close()
+            raise
+        return connection
+
+    def _explain(self, error: FairleadError) -> FairleadError:
+        if not isinstance(error, GatewayUnavailable):
+            return error
+        message = f"no gateway at {self.address}: {error.message} ({self._hint()})"
+        return GatewayUnavailable(Failure(error.reason, Phase.NOT_SENT, message, error.retry_after))
+
+    def _hint(self) -> str:
+        if not self.address.startswith("unix:"):
+            return "is fairlead running, and listening there? It prints its addresses when it is ready"
+        path = Path("/" + self.address.removeprefix("unix:").lstrip("/")) if "unix:/" in self.address else None
+        if path is None:
+            return "a relative path counts from this program's directory; is fairlead running?"
+        try:
+            mode = path.stat().st_mode
+        except FileNotFoundError:
+            return f"there is no {path}; is fairlead running, with this socket in its configuration?"
+        except PermissionError:
+            return f"this user may not reach {path}"
+        if not stat.S_ISSOCK(mode):
+            return f"{path} is not a socket"
+        return f"{path} is there, but nobody answers; is fairlead running, and may this user write to the socket?"

@@ -1,0 +1,297 @@
+"""The one Attach stream of a gateway object: kept up, shared by all channels."""
+
+import asyncio
+import logging
+import secrets
+from itertools import count
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+import grpc
+
+from fairlead import _backoff
+from fairlead._dial import Connection, Dial
+from fairlead.errors import (
+    Failure,
+    FairleadError,
+    GatewayUnavailable,
+    InvalidRequest,
+    NotImplementedByGateway,
+    PermissionDenied,
+    error_of_rpc,
+)
+from fairlead.v1 import session_pb2 as pb
+
+if TYPE_CHECKING:
+    from fairlead.entries import CommandResult
+
+_log = logging.getLogger("fairlead")
+
+# A gateway takes gRPC messages of 4 MiB by default; a message of many commands stays far below.
+_REQUEST_BYTES = 1024 * 1024
+# What may wait while gRPC does not take more; beyond it sends are refused.
+_OUTGOING_BYTES = 16 * 1024 * 1024
+# An attempt to connect again gives up after this long, so that one that hangs does not keep the others from being made.
+_ATTEMPT_S = 5.0
+# A stream that lived this long was a good one: the next loss begins with short pauses.
+_STABLE_S = 5.0
+# What will not mend by trying again.
+_FATAL = (PermissionDenied, NotImplementedByGateway, InvalidRequest)
+
+
+class _Outgoing(NamedTuple):
+    """A command that has not been handed to gRPC."""
+
+    command: pb.Command
+    size: int
+    result: "asyncio.Future[CommandResult] | None"
+
+
+class ChannelPort(Protocol):
+    """What the link tells a channel."""
+
+    def stream_up(self) -> None:
+        """Enter the session: a new stream is there."""
+
+    def stream_lost(self, error: FairleadError) -> None:
+        """Prepare to come back: the stream is gone, and what was written to it may or may not have arrived."""
+
+    def end(self, error: FairleadError | None) -> None:
+        """End for good: there will be no other stream."""
+
+    def on_frames(self, run: pb.Run, payloads: list[bytes], received_at: list[int]) -> None:
+        """Take frames."""
+
+    def on_event(self, kind: str, event: pb.Event) -> None:
+        """Take an event that is not a batch."""
+
+
+class Link:
+    """Connects, writes the channels' commands, reads the gateway's events, and connects again when the stream is lost.
+
+    Owned by a Gateway. One task reads and supervises, another writes while there is a stream; stop() ends both.
+    """
+
+    def __init__(self, dial: Dial) -> None:
+        self._dial = dial
+        self._connection: Connection | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._streaming = False
+        self._error: FairleadError | None = None
+        self._channels: dict[int, ChannelPort] = {}
+        self._numbers = count(1)
+        # Ids of an earlier life of this program may come back out of a journal: begin where it did not.
+        self._ids = count(secrets.randbits(62) + 1)
+        self._tickets = count(-1, -1)
+        self._outgoing: dict[int, _Outgoing] = {}
+        self._outgoing_bytes = 0
+        self._wake: asyncio.Future[None] | None = None
+
+    @property
+    def streaming(self) -> bool:
+        """Whether there is a stream that takes commands."""
+        return self._streaming
+
+    @property
+    def running(self) -> bool:
+        """Whether there is a stream or there will be one again."""
+        return self._task is not None and not self._task.done()
+
+    @property
+    def connection(self) -> Connection:
+        """The connection, for unary calls. Raises GatewayUnavailable while there is none."""
+        if self._connection is None:
+            raise GatewayUnavailable(Failure(message=f"no connection to the gateway at {self._dial.address}"))
+        return self._connection
+
+    async def start(self, timeout: float) -> None:
+        """Connect. Raises GatewayUnavailable after `timeout` seconds, and what will not mend at once."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout
+        for attempt in count():
+            try:
+                connection = await self._dial.connect(max(0.001, deadline - loop.time()))
+                break
+            except GatewayUnavailable:
+                pause = max(0.01, _backoff.pause(attempt))
+                if loop.time() + pause >= deadline:
+                    raise
+                await asyncio.sleep(pause)
+        self._connection = connection
+        self._task = asyncio.create_task(self._run(connection), name="fairlead link")
+        # Entering returns with the stream there, so that a first Open leaves at once.
+        await asyncio.sleep(0)
+
+    async def stop(self) -> None:
+        """End all channels and tasks and close the connection. Idempotent."""
+        for channel in list(self._channels.values()):
+            channel.end(None)
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
+
+    def register(self, channel: ChannelPort) -> int:
+        """Give a channel its number. Numbers are never used again: nothing late can be taken for something new."""
+        if self._error is not None:
+            raise self._error
+        if not self.running:
+            raise GatewayUnavailable(Failure(message="the gateway object is not connected: use `async with`"))
+        number = next(self._numbers)
+        self._channels[number] = channel
+        return number
+
+    def remove(self, number: int) -> None:
+        """Forget a channel that has ended."""
+        self._channels.pop(number, None)
+
+    def next_id(self) -> int:
+        """Give an id for a command."""
+        return next(self._ids)
+
+    def has_room(self, size: int) -> bool:
+        """Whether a command of so many bytes may still be submitted."""
+        return self._outgoing_bytes + size <= _OUTGOING_BYTES
+
+    def submit(self, command: pb.Command, size: int = 0, result: "asyncio.Future[CommandResult] | None" = None) -> None:
+        """Write a command, together with all others of this turn of the event loop.
+
+        Dropped if there is no stream. Whoever cancels the result withdraws the command.
+        """
+        if not self._streaming:
+            return
+        self._outgoing[command.id or next(self._tickets)] = _Outgoing(command, size, result)
+        self._outgoing_bytes += size
+        if self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)
+
+    def withdraw(self, command_id: int) -> bool:
+        """Take a command back; False if it was handed to gRPC already."""
+        taken = self._outgoing.pop(command_id, None)
+        if taken is None:
+            return False
+        self._outgoing_bytes -= taken.size
+        return True
+
+    async def _run(self, connection: Connection) -> None:
+        loop = asyncio.get_running_loop()
+        attempt = 0
+        try:
+            while True:
+                began = loop.time()
+                error = await self._serve(connection)
+                if isinstance(error, _FATAL):
+                    self._give_up(error)
+                    return
+                attempt = 0 if loop.time() - began >= _STABLE_S else attempt
+                while True:
+                    await asyncio.sleep(_backoff.pause(attempt))
+                    attempt += 1
+                    try:
+                        connection = await self._dial.connect(_ATTEMPT_S)
+                        break
+                    except _FATAL as fatal:
+                        self._give_up(fatal)
+                        return
+                    except FairleadError as failed:
+                        _log.debug("attempt %d to reach the gateway failed: %s", attempt, failed)
+        finally:
+            self._connection = None
+
+    def _give_up(self, error: FairleadError) -> None:
+        _log.error("the gateway at %s refuses this client: %s", self._dial.address, error)
+        self._error = error
+        for channel in list(self._channels.values()):
+            channel.end(error)
+
+    async def _serve(self, connection: Connection) -> FairleadError:
+        """Run one stream until it is lost; return why."""
+        self._connection = connection
+        call = connection.stub.Attach()
+        self._streaming = True
+        writer = asyncio.create_task(self._write(call), name="fairlead writer")
+        try:
+            for channel in list(self._channels.values()):
+                channel.stream_up()
+            error = await self._read(call)
+            # Before anything is awaited: what is submitted from here on was not sent, and what waits in _outgoing
+            # neither.
+            self._streaming = False
+            _log.warning("the stream to the gateway at %s is lost: %s", self._dial.address, error)
+            for channel in list(self._channels.values()):
+                channel.stream_lost(error)
+            self._outgoing.clear()
+            self._outgoing_bytes = 0
+        finally:
+            self._streaming = False
+            self._connection = None
+            call.cancel()
+            writer.cancel()
+            await asyncio.wait([writer])
+            await connection.close()
+        return error
+
+    async def _read(self, call: "grpc.aio.StreamStreamCall[pb.AttachRequest, pb.AttachResponse]") -> FairleadError:
+        try:
+            while True:
+                response = await call.read()
+                if response is grpc.aio.EOF or not isinstance(response, pb.AttachResponse):
+                    return GatewayUnavailable(Failure(message="the gateway ended the stream"))
+                for event in response.events:
+                    self._dispatch(event)
+        except grpc.aio.AioRpcError as error:
+            return error_of_rpc(error, writes=False)
+
+    def _dispatch(self, event: pb.Event) -> None:
+        kind = event.WhichOneof("event")
+        if kind == "batch":
+            batch = event.batch
+            payloads, received_at = list(batch.payloads), list(batch.receive_times_unix_ns)
+            if len(batch.runs) == 1:
+                self._deliver(batch.runs[0], payloads, received_at)
+                return
+            start = 0
+            for run in batch.runs:
+                end = start + run.count
+                self._deliver(run, payloads[start:end], received_at[start:end])
+                start = end
+        elif kind == "draining":
+            _log.info("the gateway is about to stop; the client will attach again")
+        elif kind is not None:
+            channel = self._channels.get(getattr(event, kind).channel)
+            if channel is not None:
+                channel.on_event(kind, event)
+
+    def _deliver(self, run: pb.Run, payloads: list[bytes], received_at: list[int]) -> None:
+        channel = self._channels.get(run.channel)
+        if channel is not None:
+            channel.on_frames(run, payloads, received_at)
+
+    async def _write(self, call: "grpc.aio.StreamStreamCall[pb.AttachRequest, pb.AttachResponse]") -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            while True:
+                commands = self._gather()
+                if commands:
+                    await call.write(pb.AttachRequest(commands=commands))
+                    continue
+                self._wake = loop.create_future()
+                try:
+                    await self._wake
+                finally:
+                    self._wake = None
+        except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
+            return  # The stream is over; the reader learns why.
+
+    def _gather(self) -> list[pb.Command]:
+        commands: list[pb.Command] = []
+        total = 0
+        for ticket, (command, size, result) in list(self._outgoing.items()):
+            if result is not None and result.cancelled():
+                continue  # Its sender, who is about to run, withdraws it.
+            if commands and total + size > _REQUEST_BYTES:
+                break
+            del self._outgoing[ticket]
+            commands.append(command)
+            total += size
+        self._outgoing_bytes -= total
+        return commands

@@ -1,0 +1,210 @@
+"""The gateway as this program sees it: one connection, one Attach stream, any number of sessions."""
+
+from collections.abc import Iterable, Sequence
+from types import TracebackType
+from typing import Self
+
+import grpc
+
+from fairlead._channel import Channel
+from fairlead._dial import ChannelOptions, Dial
+from fairlead._link import Link
+from fairlead.errors import error_of_rpc
+from fairlead.options import (
+    HEAD,
+    Delivery,
+    Headers,
+    Heartbeat,
+    Queue,
+    Reconnect,
+    Retention,
+    Span,
+    StartFrom,
+    Step,
+    encode_headers,
+    seconds,
+    to_duration,
+)
+from fairlead.reader import Reader
+from fairlead.session import Session
+from fairlead.summary import SessionSummary
+from fairlead.v1 import session_pb2 as pb
+
+# Bounds the wait for an answer that should come at once. CloseSession waits for the exchange's close frame.
+_RPC_TIMEOUT_S = 10.0
+_CLOSE_TIMEOUT_S = 20.0
+
+_DEFAULT_QUEUE = Queue()
+
+
+def connect(
+    address: str,
+    *,
+    credentials: grpc.ChannelCredentials | None = None,
+    connect_timeout: Span = 5,
+    max_send_bytes: int = 4 * 1024 * 1024 - 64 * 1024,
+    options: ChannelOptions = (),
+) -> "Gateway":
+    """Make a gateway object; `async with` connects it.
+
+    address: unix:///path/to/socket or host:port.
+    credentials: grpc.ssl_channel_credentials(...); None: no TLS, for Unix sockets and loopback.
+    connect_timeout: how long to try, when entering, until a gateway answers.
+    max_send_bytes: the longest frame that send() takes; must stay below the gateway's limits.message_bytes (4 MiB by
+      default), since a longer one would end the stream for all sessions.
+    options: further gRPC channel arguments; they override the client's own.
+
+    Raises ValueError for an address that gRPC does not know.
+    """
+    return Gateway(Dial(address, credentials, options), seconds(connect_timeout, "connect_timeout"), max_send_bytes)
+
+
+class Gateway:
+    """A connection to a gateway. Made by connect, used with `async with`; one for a program is enough.
+
+    All sessions share one stream. When it is lost, or the gateway restarts, the client connects again by itself, for as
+    long as it takes, with pauses of 0.05 s up to 5 s, and enters the sessions again. Methods must be called on one
+    event loop.
+    """
+
+    def __init__(self, dial: Dial, connect_timeout: float, max_send_bytes: int) -> None:
+        self._link = Link(dial)
+        self._connect_timeout = connect_timeout
+        self._max_send_bytes = max_send_bytes
+
+    @property
+    def attached(self) -> bool:
+        """Whether there is a stream to the gateway at the moment."""
+        return self._link.streaming
+
+    async def __aenter__(self) -> Self:
+        """Connect. Raises GatewayUnavailable, with address and hint, if no gateway answers within connect_timeout."""
+        await self._link.start(self._connect_timeout)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Call aclose()."""
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Leave all sessions and end the connection. Idempotent; leaves no task behind."""
+        await self._link.stop()
+
+    def websocket(
+        self,
+        url: str,
+        *,
+        name: str = "",
+        headers: Headers = (),
+        setup: Iterable[Step] = (),
+        # How it stays alive.
+        heartbeat: Heartbeat | None = None,
+        reconnect: Reconnect | None = None,
+        dial_timeout: Span | None = None,
+        # How it is read.
+        start: StartFrom = HEAD,
+        delivery: Delivery | None = None,
+        retention: Retention | None = None,
+        queue: Queue = _DEFAULT_QUEUE,
+        # WebSocket.
+        subprotocols: Sequence[str] = (),
+        permessage_deflate: bool = False,
+        max_message_bytes: int | None = None,
+        # The client's own.
+        open_timeout: Span = 30,
+    ) -> Session:
+        """Make a WebSocket session that this program owns; `async with` opens it and enters when it is OPEN.
+
+        url: ws:// or wss://.
+        name: [A-Za-z0-9._:-]{1,128}, unique among this identity's live sessions; empty: anonymous.
+        headers: sent with the upgrade request, in order.
+        setup: what is sent on each new transport before it is OPEN, in order.
+        dial_timeout: for name, connection, TLS and upgrade together; None: 10 s.
+        start: HEAD, OLDEST or After(epoch, sequence).
+        queue: how much the client holds for a program that is busy.
+        subprotocols: offered in this order; if any is offered, the exchange must choose one.
+        max_message_bytes: the longest message accepted, after inflation; None: 3 MiB.
+        open_timeout: how long `async with` waits for OPEN.
+
+        Raises ValueError for a span that is negative, for two setup steps with one key, and for a heartbeat of two
+        kinds.
+        """
+        steps = list(setup)
+        keyed = {step.key: step for step in steps}
+        if len(keyed) != len(steps):
+            raise ValueError("setup: keys must differ")
+        entrance = pb.Open(
+            session=name,
+            target=pb.Target(url=url, headers=encode_headers(headers)),
+            websocket=pb.WebSocketOptions(
+                subprotocols=subprotocols, permessage_deflate=permessage_deflate, max_message_bytes=max_message_bytes
+            ),
+            heartbeat=heartbeat.to_proto() if heartbeat else None,
+            reconnect=reconnect.to_proto() if reconnect else None,
+            delivery=delivery.to_proto() if delivery else None,
+            retention=retention.to_proto() if retention else None,
+            dial_timeout=to_duration(dial_timeout, "dial_timeout"),
+        )
+        channel = Channel(self._link, entrance, start, keyed, queue)
+        return Session(channel, seconds(open_timeout, "open_timeout"), self._max_send_bytes)
+
+    def join(
+        self,
+        name: str,
+        *,
+        start: StartFrom = HEAD,
+        delivery: Delivery | None = None,
+        queue: Queue = _DEFAULT_QUEUE,
+        open_timeout: Span = 30,
+    ) -> Reader:
+        """Make a reader of a live session; `async with` enters when the gateway has attached it.
+
+        That does not wait for OPEN: the session may be in any state. The parameters are those of websocket().
+        """
+        entrance = pb.Join(session=name, delivery=delivery.to_proto() if delivery else None)
+        return Reader(Channel(self._link, entrance, start, {}, queue), seconds(open_timeout, "open_timeout"))
+
+    async def sessions(self) -> list[SessionSummary]:
+        """List this identity's live sessions, ordered by name.
+
+        Raises GatewayUnavailable while there is no connection.
+        """
+        found: list[SessionSummary] = []
+        token = ""
+        stub = self._link.connection.stub
+        try:
+            while True:
+                page = await stub.ListSessions(
+                    pb.ListSessionsRequest(page_size=1000, page_token=token), timeout=_RPC_TIMEOUT_S
+                )
+                found.extend(SessionSummary.from_proto(session) for session in page.sessions)
+                token = page.next_page_token
+                if not token:
+                    return found
+        except grpc.aio.AioRpcError as error:
+            raise error_of_rpc(error, writes=False) from None
+
+    async def session(self, name: str) -> SessionSummary:
+        """Get one session. Raises SessionNotFound, and GatewayUnavailable while there is no connection."""
+        try:
+            answer = await self._link.connection.stub.GetSession(
+                pb.GetSessionRequest(session=name), timeout=_RPC_TIMEOUT_S
+            )
+        except grpc.aio.AioRpcError as error:
+            raise error_of_rpc(error, writes=False) from None
+        return SessionSummary.from_proto(answer.session)
+
+    async def close_session(self, name: str) -> None:
+        """Close one session for all its subscribers, whoever owns it; return when it is CLOSED.
+
+        Raises SessionNotFound, GatewayUnavailable while there is no connection, OutcomeUnknown if that breaks
+        meanwhile.
+        """
+        try:
+            await self._link.connection.stub.CloseSession(
+                pb.CloseSessionRequest(session=name), timeout=_CLOSE_TIMEOUT_S
+            )
+        except grpc.aio.AioRpcError as error:
+            raise error_of_rpc(error, writes=True) from None

@@ -1,0 +1,265 @@
+"""What a session is asked to do: setup, heartbeats, reconnecting, delivery, retention, and where to begin.
+
+Everywhere None means the gateway's default, which the field's docstring tells; spans are seconds or a timedelta, not
+negative.
+"""
+
+import enum
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from google.protobuf.duration_pb2 import Duration
+
+from fairlead.v1 import session_pb2 as pb
+from fairlead.v1 import types_pb2
+from fairlead.v1.enums import Overflow
+
+Span = float | timedelta
+"""Seconds, or a timedelta."""
+Payload = str | bytes
+"""A frame to send: str is TEXT, bytes BINARY."""
+Patterns = str | bytes | Sequence[str | bytes]
+"""What must occur in a frame, all of it, in any order; a lone str or bytes is one pattern."""
+Headers = Mapping[str, str] | Iterable[tuple[str, str]]
+"""Header fields in order; names may repeat if they are given as pairs."""
+
+
+class Start(enum.Enum):
+    """Where delivery begins in a journal."""
+
+    HEAD = "head"
+    """With what comes next."""
+    OLDEST = "oldest"
+    """With the oldest entry that the journal holds."""
+
+
+HEAD = Start.HEAD
+OLDEST = Start.OLDEST
+
+
+@dataclass(frozen=True, slots=True)
+class After:
+    """Where delivery begins: behind the last entry that the adapter has, as it kept it."""
+
+    epoch: str
+    """The journal's identity: Reader.epoch when the sequence was received."""
+    sequence: int
+    """The last sequence that the adapter has."""
+
+
+StartFrom = Start | After
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of what a session does on each new transport before it is OPEN: a login, a subscription."""
+
+    key: str
+    """[A-Za-z0-9._:-]{1,128}, unique in the session."""
+    payload: Payload
+    """The frame to send: str is TEXT, bytes BINARY."""
+    expect: Patterns = ()
+    """The step is done when a frame holds all of these; empty: when it is written."""
+    reject: Patterns = ()
+    """A frame with all of these, while the step waits for expect, ends the session as fatal. Needs expect."""
+    timeout: Span | None = None
+    """How long the step may take; None: 10 s; zero is refused."""
+
+    def to_proto(self) -> pb.SetupStep:
+        """Give the message for the wire."""
+        payload, kind = encode_payload(self.payload)
+        return pb.SetupStep(
+            key=self.key,
+            payload=payload,
+            kind=kind,
+            expect=_match(self.expect),
+            reject=_match(self.reject),
+            timeout=to_duration(self.timeout, "Step.timeout"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """Keeps a transport alive and finds out when it is not. At most one of ping, text and binary.
+
+    In these three, {unix_s} and {unix_ms} become the wall clock and {n} the number of the heartbeat on this transport,
+    from 1.
+    """
+
+    interval: Span | None = None
+    """Between heartbeats; None: 20 s; zero: none are sent."""
+    ping: str | None = None
+    """Payload of the ping frame, at most 125 bytes; None in all three: an empty ping frame."""
+    text: str | None = None
+    """A text message in place of a ping frame."""
+    binary: bytes | None = None
+    """A binary message in place of a ping frame."""
+    pong_timeout: Span | None = None
+    """How long the answer may take: a pong frame, or for text and binary a frame that matches keepalive; None: 10 s;
+    zero: any time."""
+    idle_timeout: Span | None = None
+    """How long the exchange may send no data frame; None or zero: any time.
+
+    Frames that match keepalive are not data.
+    """
+    keepalive: Patterns = ()
+    """Frames with all of these only keep the connection alive. They are delivered like others."""
+    write_timeout: Span | None = None
+    """How long one write may make no progress; None: 10 s; zero is refused."""
+
+    def to_proto(self) -> pb.Heartbeat:
+        """Give the message for the wire. Raises ValueError if more than one of ping, text and binary is given."""
+        if sum(what is not None for what in (self.ping, self.text, self.binary)) > 1:
+            raise ValueError("Heartbeat: give at most one of ping, text and binary")
+        message = pb.Heartbeat(
+            interval=to_duration(self.interval, "Heartbeat.interval"),
+            pong_timeout=to_duration(self.pong_timeout, "Heartbeat.pong_timeout"),
+            idle_timeout=to_duration(self.idle_timeout, "Heartbeat.idle_timeout"),
+            keepalive=_match(self.keepalive),
+            write_timeout=to_duration(self.write_timeout, "Heartbeat.write_timeout"),
+        )
+        if self.ping is not None:
+            message.ping = self.ping
+        if self.text is not None:
+            message.text = self.text
+        if self.binary is not None:
+            message.binary = self.binary
+        return message
+
+
+@dataclass(frozen=True, slots=True)
+class Reconnect:
+    """What happens when a transport ends or cannot be made. The first dial obeys it like any other."""
+
+    enabled: bool | None = None
+    """None: True."""
+    first_retry_at_once: bool | None = None
+    """The first retry after a transport that was OPEN for stable_after does not wait; None: True."""
+    initial_backoff: Span | None = None
+    """The cap of the first pause; None: 0.5 s; zero is refused. Pauses are drawn evenly between zero and their cap."""
+    max_backoff: Span | None = None
+    """The highest cap; None: 30 s."""
+    backoff_factor: float | None = None
+    """By which the cap grows from pause to pause, 1 to 100; None: 2."""
+    max_attempts: int | None = None
+    """Dials that may fail in a row; None or zero: any number."""
+    max_outage: Span | None = None
+    """How long an outage may last before the session ends; None or zero: any time."""
+    stable_after: Span | None = None
+    """How long a transport must be OPEN before pauses, attempts and outage start anew; None: 10 s; zero: at once."""
+
+    def to_proto(self) -> pb.ReconnectPolicy:
+        """Give the message for the wire."""
+        return pb.ReconnectPolicy(
+            enabled=self.enabled,
+            first_retry_at_once=self.first_retry_at_once,
+            initial_backoff=to_duration(self.initial_backoff, "Reconnect.initial_backoff"),
+            max_backoff=to_duration(self.max_backoff, "Reconnect.max_backoff"),
+            backoff_factor=self.backoff_factor,
+            max_attempts=self.max_attempts,
+            max_outage=to_duration(self.max_outage, "Reconnect.max_outage"),
+            stable_after=to_duration(self.stable_after, "Reconnect.stable_after"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """How a channel gets its entries."""
+
+    overflow: Overflow = Overflow.UNSPECIFIED
+    """When the journal's tail passes this reader: SKIP (the default; one Gap, and on) or DETACH (the channel ends)."""
+    max_delay: Span | None = None
+    """How long an entry may wait to travel with others, at most 1 s; None: 0.5 ms; zero: not at all."""
+
+    def to_proto(self) -> pb.Delivery:
+        """Give the message for the wire."""
+        return pb.Delivery(
+            overflow=pb.Overflow.ValueType(self.overflow), max_delay=to_duration(self.max_delay, "Delivery.max_delay")
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How much of the past a session keeps."""
+
+    journal_bytes: int | None = None
+    """Payload bytes, and 64 for each entry; None: 16 MiB."""
+    journal_age: Span | None = None
+    """How old an entry may become; None or zero: any age."""
+
+    def to_proto(self) -> pb.Retention:
+        """Give the message for the wire."""
+        return pb.Retention(
+            journal_bytes=self.journal_bytes, journal_age=to_duration(self.journal_age, "Retention.journal_age")
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """How much the client holds of one session for a program that is busy; the gateway's journal holds the rest.
+
+    At the first of the two marks the client tells the gateway to hold the session, at half of them to go on. What is in
+    flight at that moment comes on top, and while a command waits for its result, which travels behind the frames, up to
+    four times the marks.
+    """
+
+    frames: int = 65_536
+    """High mark in entries; at least 1."""
+    bytes: int = 16 * 1024 * 1024
+    """High mark in payload bytes; at least 1."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError if a mark is below 1."""
+        if self.frames < 1 or self.bytes < 1:
+            raise ValueError("Queue: marks must be at least 1")
+
+
+def encode_payload(payload: Payload) -> tuple[bytes, types_pb2.FrameKind.ValueType]:
+    """Give a frame's bytes and kind. Raises TypeError for anything but str and bytes."""
+    if isinstance(payload, str):
+        return payload.encode(), types_pb2.FRAME_KIND_TEXT
+    if isinstance(payload, bytes):
+        return payload, types_pb2.FRAME_KIND_BINARY
+    raise TypeError(f"a payload is str (TEXT) or bytes (BINARY), not {type(payload).__name__}")
+
+
+def encode_start(start: StartFrom) -> pb.Start:
+    """Give the message for the wire."""
+    match start:
+        case After():
+            return pb.Start(after=pb.Start.After(epoch=start.epoch, sequence=start.sequence))
+        case Start.OLDEST:
+            return pb.Start(oldest=pb.Start.Oldest())
+        case _:
+            return pb.Start(head=pb.Start.Head())
+
+
+def encode_headers(headers: Headers) -> list[types_pb2.Header]:
+    """Give the messages for the wire."""
+    pairs = headers.items() if isinstance(headers, Mapping) else headers
+    return [types_pb2.Header(name=name, value=value) for name, value in pairs]
+
+
+def to_duration(span: Span | None, field: str) -> Duration | None:
+    """Give the message for the wire. Raises ValueError, naming the field, if the span is negative or not finite."""
+    if span is None:
+        return None
+    whole, nanos = divmod(round(seconds(span, field) * 1_000_000_000), 1_000_000_000)
+    return Duration(seconds=whole, nanos=nanos)
+
+
+def seconds(span: Span, field: str) -> float:
+    """Give a span in seconds. Raises ValueError, naming the field, if it is negative or not finite."""
+    value = span.total_seconds() if isinstance(span, timedelta) else float(span)
+    if not math.isfinite(value) or value < 0:
+        raise ValueError(f"{field}: {value} s; a span is finite and not negative")
+    return value
+
+
+def _match(patterns: Patterns) -> types_pb2.Match | None:
+    if isinstance(patterns, str | bytes):
+        patterns = (patterns,)
+    contains = [pattern.encode() if isinstance(pattern, str) else pattern for pattern in patterns]
+    return types_pb2.Match(contains=contains) if contains else None

@@ -1,0 +1,175 @@
+"""A session that this program owns."""
+
+import asyncio
+from collections import deque
+from collections.abc import Iterable
+
+from fairlead._channel import Channel, Stage
+from fairlead._commands import SetupChange, failed
+from fairlead.entries import Sent, StateChanged
+from fairlead.errors import Failure, GatewayUnavailable, OutcomeUnknown, to_seconds
+from fairlead.options import Payload, Span, Step, encode_payload, seconds, to_duration
+from fairlead.reader import Reader
+from fairlead.v1 import session_pb2 as pb
+from fairlead.v1.enums import Phase, Reason, SessionState
+
+
+class Session(Reader):
+    """A session that this program owns and commands.
+
+    Made by Gateway.websocket, used with `async with`, which enters at OPEN.
+
+    When the stream to the gateway is lost, the client opens the session again, behind the last entry that it has, with
+    the setup as it is then. It never does so after Superseded.
+    """
+
+    def __init__(self, channel: Channel, open_timeout: float, max_send_bytes: int) -> None:
+        super().__init__(channel, open_timeout)
+        self._max_send_bytes = max_send_bytes
+        self._pongs: dict[bytes, deque[asyncio.Future[float]]] = {}
+        self._pings = 0
+        channel.on_pong(self._on_pong)
+        channel.observe(StateChanged, self._lose_pongs)
+
+    async def send(
+        self,
+        payload: Payload,
+        *,
+        max_wait: Span = 0,
+        generation: int = 0,
+        setup_key: str = "",
+        forget_setup_keys: Iterable[str] = (),
+    ) -> Sent:
+        """Send a frame and return when it is in the kernel of the gateway's machine; str is TEXT, bytes BINARY.
+
+        max_wait: how long to wait for an OPEN transport, and for the stream to the gateway; 0: fail at once.
+        generation: not 0: send it only on this transport.
+        setup_key: also store the frame as this setup step (subscribe); in place of one of the same key, or as the last.
+        forget_setup_keys: also forget these steps (unsubscribe). Both only if the frame was written or may have been.
+
+        Raises SendFailed if not a byte was written (again is safe), OutcomeUnknown if the exchange may have it.
+        Cancelling it takes the frame back if it has not left this program; else the frame may be written, and the
+        result is dropped, but for events(). Results travel behind frames: a program that sends must read, else its
+        queue fills up and sends fail with LIMIT_REACHED.
+        """
+        encoded, kind = encode_payload(payload)
+        if len(encoded) > self._max_send_bytes:
+            raise failed(
+                Reason.MESSAGE_TOO_LONG,
+                f"{len(encoded)} bytes; connect() was given max_send_bytes={self._max_send_bytes}, "
+                "which must stay below the gateway's limits.message_bytes",
+            )
+        change = None
+        forget = tuple(forget_setup_keys)
+        if setup_key or forget:
+            change = SetupChange(Step(setup_key, payload) if setup_key else None, forget)
+        wait = seconds(max_wait, "max_wait")
+        if self._channel.stage is not Stage.ATTACHED:
+            wait = await self._wait_attached(wait)
+        self._channel.check_room(len(encoded))
+        command = pb.Command(
+            send=pb.Send(
+                payload=encoded,
+                kind=kind,
+                generation=generation,
+                max_wait=to_duration(wait, "max_wait"),
+                setup_key=setup_key,
+                forget_setup_keys=forget,
+            )
+        )
+        result = await self._channel.perform(command, len(encoded), change)
+        return Sent(result.outcome, result.generation, result.sequence, result.id)
+
+    async def ping(self, payload: bytes | None = None, *, timeout: Span = 10) -> float:
+        """Send a WebSocket ping and return the round trip between gateway and exchange in seconds.
+
+        payload: at most 125 bytes; None: one that no other ping of this session has.
+
+        Raises SendFailed if there is no OPEN transport, OutcomeUnknown if the transport ends before the pong, or after
+        `timeout`. Cancelling it is safe.
+        """
+        if payload is None:
+            self._pings += 1
+            payload = b"fairlead %d" % self._pings
+        limit = seconds(timeout, "timeout")
+        await self._channel.wait_attached(0)
+        pong: asyncio.Future[float] = asyncio.get_running_loop().create_future()
+        waiting = self._pongs.setdefault(payload, deque())
+        waiting.append(pong)
+        try:
+            async with asyncio.timeout(limit):
+                await self._channel.perform(pb.Command(ping=pb.Ping(payload=payload)))
+                return await pong
+        except TimeoutError:
+            raise OutcomeUnknown(
+                Failure(Reason.PONG_TIMEOUT, Phase.SENT_NO_REPLY, f"no pong within {limit} s")
+            ) from None
+        finally:
+            if pong in waiting:
+                waiting.remove(pong)
+            if not waiting and self._pongs.get(payload) is waiting:
+                del self._pongs[payload]
+            if pong.done() and not pong.cancelled():
+                pong.exception()  # Else asyncio would complain of an exception that nobody took.
+
+    async def reconnect(self) -> None:
+        """End the transport and have the gateway dial a new one; return when it has taken that up.
+
+        The new transport is OPEN later: on_state tells. Raises SendFailed if refused, OutcomeUnknown if the stream to
+        the gateway is lost. Cancelling it does not undo it.
+        """
+        await self._channel.wait_attached(0)
+        await self._channel.perform(pb.Command(reconnect=pb.Reconnect()))
+
+    async def close(self, code: int = 1000, reason: str = "", *, timeout: Span = 15) -> None:
+        """Close the session for all its subscribers, with a close frame to the exchange, and wait for its end.
+
+        Idempotent.
+
+        What is queued can still be read; then iterations end normally. code and reason as in RFC 6455 section 7.4; the
+        reason has at most 123 bytes.
+
+        Raises SendFailed if refused (InvalidRequest's reasons), OutcomeUnknown if the stream to the gateway is lost
+        meanwhile or after `timeout`, GatewayUnavailable if there is no stream: then the client only forgets the
+        session. After cancelling it, the session closes all the same.
+        """
+        if self._channel.stage in {Stage.ENDED, Stage.LEAVING}:
+            return
+        if self._channel.stage is not Stage.ATTACHED:
+            self._channel.end(None)
+            raise GatewayUnavailable(
+                Failure(
+                    message="there is no stream to the gateway: the session is forgotten, but was not told to close"
+                )
+            )
+        limit = seconds(timeout, "timeout")
+        try:
+            async with asyncio.timeout(limit):
+                await self._channel.close(code, reason)
+        except TimeoutError:
+            raise OutcomeUnknown(Failure(message=f"the session did not end within {limit} s")) from None
+
+    async def _wait_attached(self, wait: float) -> float:
+        """Wait for the stream; return what is left of the wait for the exchange."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        await self._channel.wait_attached(wait)
+        return max(0.0, wait - (loop.time() - began))
+
+    def _entered(self) -> asyncio.Event:
+        return self._channel.opened
+
+    def _on_pong(self, message: pb.Pong) -> None:
+        for pong in self._pongs.get(message.payload, ()):
+            if not pong.done():
+                pong.set_result(to_seconds(message.round_trip))
+                return
+
+    def _lose_pongs(self, event: StateChanged) -> None:
+        if event.state is SessionState.OPEN:
+            return
+        failure = event.cause or Failure(Reason.CONNECTION_LOST, message="the transport ended")
+        for waiting in self._pongs.values():
+            for pong in waiting:
+                if not pong.done():
+                    pong.set_exception(OutcomeUnknown(failure))

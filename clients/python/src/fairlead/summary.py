@@ -1,0 +1,81 @@
+"""A session as others see it: what sessions() lists."""
+
+from dataclasses import dataclass
+
+from fairlead.entries import to_unix_ns
+from fairlead.errors import Failure, to_seconds
+from fairlead.v1 import session_pb2 as pb
+from fairlead.v1.enums import SessionState
+
+
+@dataclass(frozen=True, slots=True)
+class Subscriber:
+    """A channel of some stream."""
+
+    owner: bool
+    """Whether it commands the session."""
+    sequence: int
+    """The last sequence that it was given."""
+    lag_entries: int
+    """Entries between it and the head."""
+    held: bool
+    """Whether its client has told the gateway to hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionSummary:
+    """A live session of this identity."""
+
+    name: str
+    """Anonymous sessions have one that begins with "~"."""
+    url: str
+    """Scheme, host, port and path of its target: no query."""
+    state: SessionState
+    generation: int
+    """Of the latest transport; 0 before the first."""
+    epoch: str
+    oldest_sequence: int
+    """The oldest sequence that the journal holds; head_sequence + 1 when it holds none."""
+    head_sequence: int
+    """The newest sequence; 0 before the first entry."""
+    journal_bytes: int
+    created_at: int
+    """Nanoseconds since 1970."""
+    received_frames: int
+    received_bytes: int
+    sent_frames: int
+    sent_bytes: int
+    setup_keys: tuple[str, ...]
+    """Keys of the setup steps as stored now, in order."""
+    subscribers: tuple[Subscriber, ...]
+    last_failure: Failure | None
+    """Why the last transport ended, or the last dial failed; None if none has."""
+    heartbeat_round_trip: float | None
+    """Seconds; None before the first pong."""
+
+    @classmethod
+    def from_proto(cls, message: pb.Session) -> "SessionSummary":
+        """Read the message off the wire."""
+        return cls(
+            name=message.name,
+            url=message.url,
+            state=SessionState(message.state),
+            generation=message.generation,
+            epoch=message.epoch,
+            oldest_sequence=message.oldest_sequence,
+            head_sequence=message.head_sequence,
+            journal_bytes=message.journal_bytes,
+            created_at=to_unix_ns(message.create_time),
+            received_frames=message.received_frames,
+            received_bytes=message.received_bytes,
+            sent_frames=message.sent_frames,
+            sent_bytes=message.sent_bytes,
+            setup_keys=tuple(message.setup_keys),
+            subscribers=tuple(
+                Subscriber(each.owner, each.sequence, each.lag_entries, each.held) for each in message.subscribers
+            ),
+            last_failure=Failure.from_proto(message.last_failure) if message.HasField("last_failure") else None,
+            heartbeat_round_trip=(
+                to_seconds(message.heartbeat_round_trip) if message.HasField("heartbeat_round_trip") else None
+            ),
+        )

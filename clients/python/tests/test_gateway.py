@@ -1,0 +1,118 @@
+"""The gateway object: listing, options, two event loops, and that it leaves nothing behind."""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+import uvloop
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
+
+import fairlead
+from fairlead.v1 import session_pb2 as pb
+from fairlead.v1 import types_pb2
+from tests.fake_gateway import FakeGateway, Stream, ended, frames, result
+from tests.test_reading import take
+
+
+async def test_sessions_are_listed_page_by_page_and_closed(fake: FakeGateway, gateway: fairlead.Gateway) -> None:
+    fake.sessions = [pb.Session(name=f"s{number}") for number in range(5)]
+    fake.sessions[0].MergeFrom(
+        pb.Session(
+            state=pb.SESSION_STATE_OPEN,
+            create_time=Timestamp(seconds=1, nanos=5),
+            subscribers=[pb.Subscriber(owner=True, sequence=9)],
+            last_failure=types_pb2.Failure(reason=types_pb2.REASON_PEER_CLOSED),
+            heartbeat_round_trip=Duration(nanos=1_000_000),
+        )
+    )
+    assert [session.name for session in await gateway.sessions()] == ["s0", "s1", "s2", "s3", "s4"]
+    first = await gateway.session("s0")
+    assert first.state is fairlead.SessionState.OPEN
+    assert first.created_at == 1_000_000_005
+    assert first.subscribers == (fairlead.Subscriber(owner=True, sequence=9, lag_entries=0, held=False),)
+    assert first.last_failure == fairlead.Failure(fairlead.Reason.PEER_CLOSED)
+    assert first.heartbeat_round_trip == 0.001
+    await gateway.close_session("s1")
+    assert [session.name for session in await gateway.sessions()] == ["s0", "s2", "s3", "s4"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "what"),
+    [
+        (lambda: fairlead.Heartbeat(ping="x", text="y").to_proto(), "at most one"),
+        (lambda: fairlead.Step("k", "x", timeout=-1).to_proto(), r"Step\.timeout"),
+        (lambda: fairlead.Reconnect(max_backoff=float("nan")).to_proto(), r"Reconnect\.max_backoff"),
+        (lambda: fairlead.Queue(frames=0), "at least 1"),
+        (lambda: fairlead.connect("x:1", connect_timeout=float("inf")), "connect_timeout"),
+        (lambda: fairlead.connect("x:1").websocket("ws://x", setup=[fairlead.Step("k", "")] * 2), "keys must differ"),
+    ],
+)
+def test_options_that_cannot_be_are_refused_where_they_are_made(wrong: Callable[[], object], what: str) -> None:
+    with pytest.raises(ValueError, match=what):
+        wrong()
+
+
+async def test_an_untouched_option_is_absent_on_the_wire(stream: Stream, gateway: fairlead.Gateway) -> None:
+    opening = asyncio.create_task(gateway.websocket("ws://exchange/ws").open())
+    command = await stream.expect("open")
+    assert command.open == pb.Open(
+        target=pb.Target(url="ws://exchange/ws"),
+        start=pb.Start(head=pb.Start.Head()),
+        websocket=pb.WebSocketOptions(),
+    )
+    assert not command.open.websocket.HasField("max_message_bytes")
+    stream.say(result(command, "NOT_SENT", reason=types_pb2.REASON_INVALID_FIELD))
+    with pytest.raises(fairlead.InvalidRequest):
+        await opening
+
+
+async def test_closing_the_gateway_ends_what_goes_on(stream: Stream, gateway: fairlead.Gateway) -> None:
+    session = gateway.websocket("ws://exchange/ws", name="md")
+    opening = asyncio.create_task(session.open())
+    await stream.open()
+    await opening
+
+    async def read() -> list[fairlead.Frame]:
+        return [frame async for frame in session]
+
+    reading = asyncio.create_task(read())
+    sending = asyncio.create_task(session.send("x"))
+    late = asyncio.create_task(gateway.websocket("ws://exchange/ws").open())
+    await stream.expect("send")
+    await stream.expect("open")
+    await gateway.aclose()
+    assert await reading == []
+    with pytest.raises(fairlead.OutcomeUnknown):
+        await sending
+    with pytest.raises(fairlead.SessionEnded):
+        await late
+    await session.aclose()
+    assert not gateway.attached
+
+
+@pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_a_whole_life_on_each_event_loop(socket: str, new_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
+    async def live() -> list[bytes]:
+        async with FakeGateway(socket) as fake, fairlead.connect(socket) as gateway:
+            stream = await fake.stream()
+            session = gateway.websocket("ws://exchange/ws", name="md")
+            opening = asyncio.create_task(session.open())
+            await stream.open()
+            await opening
+            sending = asyncio.create_task(session.send("x"))
+            stream.say(result(await stream.expect("send"), "WRITTEN", 4), frames(1, 5, [b"a"]))
+            await sending
+            stream.end()
+            stream = await fake.stream()
+            await stream.open("EPOCH_CHANGED", "epoch-2")
+            stream.say(frames(1, 4, [b"b"]))
+            payloads = [frame.payload for frame in await take(aiter(session), 2)]
+            closing = asyncio.create_task(session.close())
+            command = await stream.expect("close")
+            stream.say(result(command, "DONE"), ended(1, types_pb2.REASON_CLOSED))
+            await closing
+            return payloads
+
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        assert runner.run(live()) == [b"a", b"b"]

@@ -1,0 +1,33 @@
+// What travels on a session.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace fairlead {
+
+// Values equal those of fairlead.v1.FrameKind.
+enum class FrameKind : int { kText = 1, kBinary = 2 };
+
+// One HTTP header field. The value may be a credential: it is never logged.
+struct Header {
+  std::string name;
+  std::string value;
+  friend bool operator==(const Header&, const Header&) = default;
+};
+
+// Recognises frames: all parts must occur in one payload. No parts match nothing.
+struct Match {
+  std::vector<std::string> contains;
+
+  bool empty() const { return contains.empty(); }
+  bool operator()(std::string_view payload) const {
+    for (const std::string& part : contains) {
+      if (payload.find(part) == std::string_view::npos) return false;
+    }
+    return !contains.empty();
+  }
+};
+
+}  // namespace fairlead

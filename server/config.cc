@@ -1,0 +1,272 @@
+#include "config.h"
+
+#include <absl/strings/str_format.h>
+#include <sys/un.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <limits>
+#include <map>
+#include <optional>
+#include <utility>
+
+#include "config_yaml.h"
+#include "fairlead/config/v1/config.pb.h"
+
+namespace fairlead {
+namespace {
+
+namespace proto = config::v1;
+
+constexpr std::size_t kMaxFileBytes = 1 * kMiB;  // Of the configuration; real ones have a few KiB.
+constexpr std::size_t kMaxUnixPathBytes = sizeof(sockaddr_un::sun_path) - 1;
+
+// What the system says of a file that cannot be read, or its text.
+std::expected<std::string, std::string> ReadFile(const std::string& path, std::size_t max_bytes) {
+  if (std::error_code error; std::filesystem::is_directory(path, error)) return std::unexpected("is a directory");
+  errno = 0;
+  std::ifstream file(path, std::ios::binary);
+  if (!file) return std::unexpected(std::strerror(errno));
+  std::string text(max_bytes + 1, '\0');
+  file.read(text.data(), static_cast<std::streamsize>(text.size()));
+  if (file.bad()) return std::unexpected(std::strerror(errno));
+  text.resize(static_cast<std::size_t>(file.gcount()));
+  if (text.size() > max_bytes) return std::unexpected(absl::StrFormat("has more than %d bytes", max_bytes));
+  return text;
+}
+
+// Turns one parsed file into plain values; collects what is wrong with it.
+class Validation {
+ public:
+  explicit Validation(ConfigErrors& errors) : errors_(errors) {}
+
+  Config Convert(const proto::Config& file) {
+    Config config;
+    if (file.listeners().empty()) errors_.Add("listeners", "is missing; expected at least one, with unix or tcp");
+    for (int i = 0; i < file.listeners_size(); ++i) {
+      config.listeners.push_back(ConvertListener(file.listeners(i), absl::StrFormat("listeners[%d]", i)));
+    }
+    for (int i = 0; i < file.egress().rules_size(); ++i) {
+      config.egress.push_back(ConvertRule(file.egress().rules(i), absl::StrFormat("egress.rules[%d]", i)));
+    }
+    ConvertTls(file.tls(), config.tls);
+    ConvertLimits(file.limits(), config.limits);
+    ConvertFlush(file.flush(), config);
+    if (file.log().level() != proto::Log::LEVEL_UNSPECIFIED) {
+      config.log_level = static_cast<Level>(file.log().level());  // The values are the same; a test compares them.
+    }
+    if (file.has_reflection()) config.reflection = file.reflection();
+    if (file.has_shutdown_timeout()) config.shutdown_timeout = ToDuration(file.shutdown_timeout());
+    return config;
+  }
+
+ private:
+  Config::Listener ConvertListener(const proto::Listener& file, const std::string& path) {
+    Config::Listener listener;
+    listener.identity = file.identity();
+    CheckName(file.identity(), path + ".identity");
+    if (file.has_unix() && file.has_tcp())
+      errors_.Add(path + ".tcp", "unix is given too; expected one of unix and tcp");
+    if (!file.has_unix() && !file.has_tcp()) errors_.Add(path, "has no address; expected one of unix and tcp");
+    if (file.has_unix()) {
+      listener.address = ConvertUnix(file.unix(), path + ".unix");
+    } else if (file.has_tcp()) {
+      listener.address = ConvertTcp(file.tcp(), path + ".tcp");
+    }
+    return listener;
+  }
+
+  UnixAddress ConvertUnix(const proto::UnixListener& file, const std::string& path) {
+    UnixAddress listener;
+    listener.path = file.path();
+    const std::string field = path + ".path";
+    if (listener.path.empty()) {
+      errors_.Add(field, "is missing; expected where the socket shall be");
+    } else if (listener.path.size() > kMaxUnixPathBytes) {
+      errors_.Add(field, absl::StrFormat("has %d bytes; expected at most %d", listener.path.size(), kMaxUnixPathBytes));
+    } else if (listener.path.find('\0') != std::string::npos) {
+      errors_.Add(field, "has a zero byte; expected a path");
+    } else {
+      CheckUnique("unix " + std::filesystem::path(listener.path).lexically_normal().string(), field);
+    }
+    if (!file.mode().empty()) {
+      const std::string& mode = file.mode();
+      const bool octal = (mode.size() == 3 || (mode.size() == 4 && mode.front() == '0')) &&
+                         std::ranges::all_of(mode, [](char c) { return c >= '0' && c <= '7'; });
+      if (octal) listener.mode = static_cast<unsigned>(std::stoul(mode, nullptr, 8));
+      if (!octal) errors_.Add(path + ".mode", "wrong value \"" + mode + "\"; expected octal permissions, as \"0660\"");
+    }
+    return listener;
+  }
+
+  TcpAddress ConvertTcp(const proto::TcpListener& file, const std::string& path) {
+    TcpAddress listener;
+    const auto address = IpAddress::Parse(file.host());
+    const std::string expected = "expected \"127.0.0.1\" or \"::1\"";
+    if (file.host().empty()) {
+      errors_.Add(path + ".host", "is missing; " + expected);
+    } else if (!address) {
+      errors_.Add(path + ".host", "\"" + file.host() + "\" is not an IP address; " + expected);
+    } else if (!IsLoopback(*address)) {
+      errors_.Add(path + ".host", "listeners beyond loopback need TLS, which comes later; " + expected);
+    } else {
+      listener.host = address->Text();
+    }
+    if (file.port() > std::numeric_limits<std::uint16_t>::max()) {
+      errors_.Add(path + ".port",
+                  absl::StrFormat("%d is out of range; expected 0 (any free port) to 65535", file.port()));
+    } else {
+      listener.port = static_cast<std::uint16_t>(file.port());
+      if (!listener.host.empty() && listener.port != 0) {
+        CheckUnique(absl::StrFormat("tcp %s %d", listener.host, listener.port), path);
+      }
+    }
+    return listener;
+  }
+
+  static bool IsLoopback(const IpAddress& address) {
+    return address.is_v4 ? address.bytes[0] == 127 : address == IpAddress::Parse("::1");
+  }
+
+  EgressRule ConvertRule(const proto::EgressRule& file, const std::string& path) {
+    EgressRule rule;
+    rule.name = file.name();
+    if (CheckName(file.name(), path + ".name")) CheckUnique("rule " + rule.name, path + ".name");
+    for (int i = 0; i < file.schemes_size(); ++i) {
+      if (file.schemes(i) != "ws" && file.schemes(i) != "wss") {
+        errors_.Add(absl::StrFormat("%s.schemes[%d]", path, i),
+                    "wrong value \"" + file.schemes(i) + "\"; expected ws or wss");
+      }
+      rule.schemes.push_back(file.schemes(i));
+    }
+    if (file.hosts().empty())
+      errors_.Add(path + ".hosts", "is missing; expected at least one host, \"*.example.com\" or \"*\"");
+    for (int i = 0; i < file.hosts_size(); ++i) {
+      const auto host = ParseHostPattern(file.hosts(i));
+      if (host) rule.hosts.push_back(*host);
+      if (!host) {
+        errors_.Add(absl::StrFormat("%s.hosts[%d]", path, i),
+                    host.error().message + "; expected a host without scheme and port, \"*.example.com\" or \"*\"");
+      }
+    }
+    for (int i = 0; i < file.ports_size(); ++i) {
+      if (file.ports(i) == 0 || file.ports(i) > std::numeric_limits<std::uint16_t>::max()) {
+        errors_.Add(absl::StrFormat("%s.ports[%d]", path, i),
+                    absl::StrFormat("%d is out of range; expected 1 to 65535", file.ports(i)));
+      }
+      rule.ports.push_back(static_cast<std::uint16_t>(file.ports(i)));
+    }
+    for (int i = 0; i < file.cidrs_size(); ++i) {
+      const auto cidr = ParseCidr(file.cidrs(i));
+      if (cidr) rule.cidrs.push_back(*cidr);
+      if (!cidr) errors_.Add(absl::StrFormat("%s.cidrs[%d]", path, i), cidr.error().message);
+    }
+    return rule;
+  }
+
+  void ConvertTls(const proto::Tls& file, Config::Tls& tls) {
+    if (file.has_system_authorities()) tls.system_authorities = file.system_authorities();
+    for (int i = 0; i < file.ca_files_size(); ++i) {
+      const std::string field = absl::StrFormat("tls.ca_files[%d]", i);
+      const auto text = ReadFile(file.ca_files(i), 64 * kMiB);
+      if (!text) {
+        errors_.Add(field, "\"" + file.ca_files(i) + "\" cannot be read: " + text.error() + "; expected a PEM file");
+      } else if (text->find("-----BEGIN CERTIFICATE-----") == std::string::npos) {
+        errors_.Add(field, "\"" + file.ca_files(i) + "\" has no certificate; expected a PEM file");
+      }
+      tls.ca_files.push_back(file.ca_files(i));
+    }
+  }
+
+  void ConvertLimits(const proto::Limits& file, Limits& limits) {
+    const auto take = [this]<typename T>(bool given, T value, const char* name, T& limit) {
+      if (!given) return;
+      if (value == 0) errors_.Add(std::string("limits.") + name, "0 is out of range; expected 1 at least");
+      limit = value;
+    };
+    take(file.has_sessions(), file.sessions(), "sessions", limits.sessions);
+    take(file.has_streams(), file.streams(), "streams", limits.streams);
+    take(file.has_channels_per_stream(), file.channels_per_stream(), "channels_per_stream", limits.channels_per_stream);
+    take(file.has_subscribers_per_session(), file.subscribers_per_session(), "subscribers_per_session",
+         limits.subscribers_per_session);
+    take(file.has_connections(), file.connections(), "connections", limits.connections);
+    take(file.has_message_bytes(), file.message_bytes(), "message_bytes", limits.message_bytes);
+    take(file.has_journal_bytes(), file.journal_bytes(), "journal_bytes", limits.journal_bytes);
+    take(file.has_total_journal_bytes(), file.total_journal_bytes(), "total_journal_bytes", limits.total_journal_bytes);
+    take(file.has_send_queue_bytes(), file.send_queue_bytes(), "send_queue_bytes", limits.send_queue_bytes);
+    take(file.has_total_send_queue_bytes(), file.total_send_queue_bytes(), "total_send_queue_bytes",
+         limits.total_send_queue_bytes);
+    take(file.has_setup_steps(), file.setup_steps(), "setup_steps", limits.setup_steps);
+    take(file.has_setup_bytes(), file.setup_bytes(), "setup_bytes", limits.setup_bytes);
+    take(file.has_header_bytes(), file.header_bytes(), "header_bytes", limits.header_bytes);
+    take(file.has_url_bytes(), file.url_bytes(), "url_bytes", limits.url_bytes);
+    take(file.has_waiting_events(), file.waiting_events(), "waiting_events", limits.waiting_events);
+    if (limits.message_bytes < 64 * kKiB || limits.message_bytes > 1 * kGiB) {
+      errors_.Add("limits.message_bytes",
+                  absl::StrFormat("%d is out of range; expected 64KiB to 1GiB", limits.message_bytes));
+    }
+    if (file.has_stuck_write()) {
+      limits.stuck_write = ToDuration(file.stuck_write());
+      if (limits.stuck_write == Duration::zero())
+        errors_.Add("limits.stuck_write", "0 is out of range; expected 1us at least");
+    }
+  }
+
+  void ConvertFlush(const proto::Flush& file, Config& config) {
+    if (file.has_batch_frames()) config.flush.frames = file.batch_frames();
+    if (file.has_batch_bytes()) config.flush.bytes = file.batch_bytes();
+    if (config.flush.frames == 0) errors_.Add("flush.batch_frames", "0 is out of range; expected 1 at least");
+    if (config.flush.bytes == 0) errors_.Add("flush.batch_bytes", "0 is out of range; expected 1 at least");
+    if (config.flush.bytes > config.limits.message_bytes) {
+      errors_.Add("flush.batch_bytes", absl::StrFormat("%d is out of range; expected limits.message_bytes, %d, at most",
+                                                       config.flush.bytes, config.limits.message_bytes));
+    }
+  }
+
+  // Of identities and rules. What is in it can stand in any log, message and metric.
+  bool CheckName(const std::string& name, const std::string& field) {
+    const std::string expected = "expected 1 to 128 of A-Z a-z 0-9 . _ : -";
+    const bool valid = !name.empty() && name.size() <= 128 && std::ranges::all_of(name, [](char c) {
+      return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') ||
+             std::strchr("._:-", c) != nullptr;
+    });
+    if (name.empty()) {
+      errors_.Add(field, "is missing; " + expected);
+    } else if (!valid) {
+      errors_.Add(field, "not a name; " + expected);
+    }
+    return valid;
+  }
+
+  // `what` stands once in the file.
+  void CheckUnique(const std::string& what, const std::string& field) {
+    const auto [first, is_new] = seen_.emplace(what, field);
+    if (!is_new) errors_.Add(field, "the same as " + first->second + "; expected another");
+  }
+
+  static Duration ToDuration(const google::protobuf::Duration& duration) {
+    return std::chrono::seconds(duration.seconds()) + std::chrono::nanoseconds(duration.nanos());
+  }
+
+  ConfigErrors& errors_;
+  std::map<std::string, std::string> seen_;
+};
+
+}  // namespace
+
+std::expected<Config, std::vector<std::string>> LoadConfig(const std::string& path) {
+  const auto text = ReadFile(path, kMaxFileBytes);
+  if (!text) return std::unexpected(std::vector{path + ": cannot be read: " + text.error() + "; expected a YAML file"});
+  ConfigErrors errors(path);
+  proto::Config file;
+  if (!ReadYaml(*text, file, errors)) return std::unexpected(errors.Lines());
+  Config config = Validation(errors).Convert(file);
+  if (!errors.empty()) return std::unexpected(errors.Lines());
+  return config;
+}
+
+}  // namespace fairlead

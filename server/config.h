@@ -1,0 +1,54 @@
+// The configuration file: YAML, checked whole, as plain values with defaults filled in. config.proto has every field's
+// meaning.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <expected>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "base/limits.h"
+#include "base/log.h"
+#include "base/time.h"
+#include "policy/egress.h"
+#include "policy/flush.h"
+
+namespace fairlead {
+
+struct UnixAddress {
+  std::string path;
+  unsigned mode = 0660;  // Permissions of the socket.
+};
+
+struct TcpAddress {
+  std::string host;        // A loopback address, IPv6 without brackets.
+  std::uint16_t port = 0;  // 0: any free one.
+};
+
+struct Config {
+  struct Listener {
+    std::string identity;
+    std::variant<UnixAddress, TcpAddress> address;
+  };
+  struct Tls {
+    std::vector<std::string> ca_files;  // Each could be read and held a certificate.
+    bool system_authorities = true;
+  };
+
+  std::vector<Listener> listeners;  // At least one.
+  std::vector<EgressRule> egress;
+  Tls tls;
+  Limits limits;
+  Flush::Batch flush;
+  Level log_level = Level::kInfo;
+  bool reflection = false;
+  Duration shutdown_timeout = std::chrono::seconds(5);  // 0: at once.
+};
+
+// Reads `path` and the files that it names. On failure every error, in the order of the file, each one line:
+// "FILE:LINE: field.path: what is wrong; what is expected".
+std::expected<Config, std::vector<std::string>> LoadConfig(const std::string& path);
+
+}  // namespace fairlead

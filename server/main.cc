@@ -1,0 +1,170 @@
+// Wires the house together and runs it: configuration -> loop -> dialler -> sessions -> streams -> listeners -> run ->
+// drain. Decides nothing.
+#include <absl/time/clock.h>
+#include <absl/time/time.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+
+#include <array>
+#include <boost/asio/signal_set.hpp>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <iostream>
+#include <random>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/log.h"
+#include "config.h"
+#include "net/dial.h"
+#include "net/loop.h"
+#include "net/tls.h"
+#include "rpc/gateway.h"
+#include "session/registry.h"
+
+namespace fairlead {
+namespace {
+
+constexpr int kUsageError = 2;
+// Beside sessions and adapters: logs, libraries, resolvers.
+constexpr rlim_t kSpareDescriptors = 64;
+
+constexpr auto kHelp = R"(fairlead: owns a firm's connections to exchanges and serves its adapters over gRPC
+
+usage: fairlead --config FILE            run; prints one line on standard output when ready, logs on standard error
+       fairlead --check-config FILE      tell every error of a configuration file and exit
+       fairlead --version
+       fairlead --help
+
+SIGTERM and SIGINT close all sessions and exit 0; a second one exits at once. docs/configuration.md describes FILE.
+)";
+
+// 128 random bits in hexadecimal digits.
+std::string Unique() {
+  std::array<unsigned char, 16> bits;
+  if (getrandom(bits.data(), bits.size(), 0) != static_cast<ssize_t>(bits.size()))
+    std::abort();  // Linux never does this.
+  std::string text;
+  for (const unsigned char byte : bits) {
+    text += "0123456789abcdef"[byte >> 4];
+    text += "0123456789abcdef"[byte & 15];
+  }
+  return text;
+}
+
+// Each session may need a descriptor, each adapter two.
+void RaiseDescriptorLimit(const Limits& limits) {
+  const rlim_t wanted = limits.sessions + 2 * rlim_t{limits.connections} + kSpareDescriptors;
+  rlimit limit = {};
+  getrlimit(RLIMIT_NOFILE, &limit);
+  if (limit.rlim_cur >= wanted) return;
+  limit.rlim_cur = std::min(limit.rlim_max, wanted);
+  setrlimit(RLIMIT_NOFILE, &limit);
+  if (limit.rlim_cur < wanted) {
+    Log(Level::kWarn, "descriptors",
+        {{"limit", uint64_t{limit.rlim_cur}},
+         {"wanted", uint64_t{wanted}},
+         {"message", "limits.sessions and limits.connections may not be reachable"}});
+  }
+}
+
+Result<std::unique_ptr<Listener>> Listen(Loop& loop, const Config::Listener& listener) {
+  if (const auto* address = std::get_if<UnixAddress>(&listener.address))
+    return Listener::Unix(loop, address->path, address->mode);
+  const auto& address = std::get<TcpAddress>(listener.address);
+  return Listener::Tcp(loop, address.host, address.port);
+}
+
+int Run(const Config& config) {
+  SetLogLevel(config.log_level);
+  RaiseDescriptorLimit(config.limits);
+  std::signal(SIGPIPE, SIG_IGN);
+
+  const auto fail = [](const Failure& failure) {
+    std::cerr << "fairlead: " << failure.message << "\n";
+    return EXIT_FAILURE;
+  };
+  Loop loop;
+  auto tls = TlsClient::Make(config.tls.ca_files, config.tls.system_authorities);
+  if (!tls) return fail(tls.error());
+  const Egress egress(config.egress);
+  const auto dialler = MakeDialler(loop, egress, **tls);
+  Random random = [engine = std::mt19937_64(std::random_device()())]() mutable {
+    return std::uniform_real_distribution<double>(0, 1)(engine);
+  };
+  Registry registry(*dialler, loop, std::move(random), config.limits, Unique);
+  Streams streams(registry, loop, config.limits, config.flush);
+  Gateway::Prepare({.reflection = config.reflection});
+  Gateway gateway(loop, streams, config.limits);
+  for (const Config::Listener& each : config.listeners) {
+    auto listener = Listen(loop, each);
+    if (!listener) return fail(listener.error());
+    gateway.Serve(std::move(*listener), each.identity);
+  }
+
+  // Down: tell adapters, close sessions, let the last events be read, then end what is left.
+  std::thread ending;
+  boost::asio::signal_set signals(loop.context(), SIGTERM, SIGINT);
+  const auto timeout = loop.MakeTimer();
+  const auto end = [&](WallTime deadline) {
+    if (ending.joinable()) return;
+    timeout->Cancel();
+    ending = std::thread([&loop, &gateway, deadline] {
+      gateway.Shutdown(std::chrono::time_point_cast<std::chrono::system_clock::duration>(deadline));
+      loop.Stop();
+    });
+  };
+  signals.async_wait([&](boost::system::error_code error, int signal) {
+    if (error) return;
+    signals.async_wait([](boost::system::error_code again, int) {
+      if (!again) std::_Exit(EXIT_FAILURE);
+    });
+    Log(Level::kInfo, "gateway.drain",
+        {{"signal", signal}, {"sessions", registry.size()}, {"timeout", config.shutdown_timeout}});
+    const WallTime deadline = loop.WallNow() + config.shutdown_timeout;
+    gateway.StopAccepting();
+    streams.Drain(deadline);
+    registry.Drain([&end, deadline] { end(deadline); });
+    timeout->At(loop.Now() + config.shutdown_timeout, [&end, deadline] { end(deadline); });
+  });
+
+  std::cout << "fairlead ready " << gateway.addresses() << std::endl;
+  loop.Run();
+  ending.join();
+  Log(Level::kInfo, "gateway.stopped");
+  return EXIT_SUCCESS;
+}
+
+int Main(const std::vector<std::string>& arguments) {
+  const auto usage = [](const std::string& what) {
+    std::cerr << "fairlead: " << what << "; fairlead --help tells the usage\n";
+    return kUsageError;
+  };
+  if (arguments.empty()) return usage("--config FILE is missing");
+  const std::string& first = arguments[0];
+  if (first == "--help" || first == "-h") {
+    std::cout << kHelp;
+    return EXIT_SUCCESS;
+  }
+  if (first == "--version") {
+    std::cout << "fairlead " FAIRLEAD_VERSION "\n";
+    return EXIT_SUCCESS;
+  }
+  if (first != "--config" && first != "--check-config") return usage("unknown argument " + first);
+  if (arguments.size() != 2) return usage(first + " takes one FILE");
+  const auto config = LoadConfig(arguments[1]);
+  if (!config) {
+    for (const std::string& error : config.error()) std::cerr << error << "\n";
+    return kUsageError;
+  }
+  if (first == "--config") return Run(*config);
+  std::cout << arguments[1] << ": no errors\n";
+  return EXIT_SUCCESS;
+}
+
+}  // namespace
+}  // namespace fairlead
+
+int main(int argc, char** argv) { return fairlead::Main({argv + 1, argv + argc}); }

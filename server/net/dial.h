@@ -1,0 +1,54 @@
+// Makes transports: name, egress check, connection, TLS, upgrade, under one timeout.
+#pragma once
+
+#include <expected>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/frame.h"
+#include "net/transport.h"
+#include "policy/egress.h"
+
+namespace fairlead {
+
+// Of fairlead.v1.WebSocketOptions, which documents each.
+struct WebSocketOptions {
+  std::vector<std::string> subprotocols;
+  bool permessage_deflate = false;
+  uint64_t max_message_bytes = 3u << 20;
+  friend bool operator==(const WebSocketOptions&, const WebSocketOptions&) = default;
+};
+
+struct DialRequest {
+  TargetUrl url;
+  std::vector<Header> headers;
+  WebSocketOptions websocket;
+  Duration timeout = std::chrono::seconds(10);
+};
+
+// A dial under way; destroying it abandons the dial, and its callback does not come.
+class Dialling {
+ public:
+  virtual ~Dialling() = default;
+};
+
+// Loop thread.
+class Dialler {
+ public:
+  using Done = std::function<void(std::expected<std::unique_ptr<Transport>, Loss>)>;
+
+  virtual ~Dialler() = default;
+  // done comes once, never from within the call. A Loss says whether trying again can help; nothing of any frame was
+  // sent.
+  virtual std::unique_ptr<Dialling> Dial(DialRequest request, Done done) = 0;
+};
+
+class Loop;
+class TlsClient;
+
+// The real one. The arguments outlive it.
+std::unique_ptr<Dialler> MakeDialler(Loop& loop, const Egress& egress, TlsClient& tls);
+
+}  // namespace fairlead

@@ -1,0 +1,141 @@
+#include "net/tls.h"
+
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+
+#include <array>
+#include <boost/asio/ssl/error.hpp>
+#include <boost/asio/ssl/host_name_verification.hpp>
+
+#include "net/tcp_progress.h"
+
+namespace fairlead {
+namespace {
+
+namespace asio = boost::asio;
+namespace ssl = asio::ssl;
+
+constexpr size_t kMaxKeptSessions = 4096;
+constexpr std::array<unsigned char, 9> kAlpn = {8, 'h', 't', 't', 'p', '/', '1', '.', '1'};
+
+int OwnerIndex() {
+  static const int index = SSL_CTX_get_ex_new_index(0, nullptr, nullptr, nullptr, nullptr);
+  return index;
+}
+
+void FreeOrigin(void* /*parent*/, void* origin, CRYPTO_EX_DATA* /*ad*/, int /*index*/, long /*argl*/, void* /*argp*/) {
+  delete static_cast<std::string*>(origin);
+}
+
+int OriginIndex() {
+  static const int index = SSL_get_ex_new_index(0, nullptr, nullptr, nullptr, FreeOrigin);
+  return index;
+}
+
+// Reads and drops what still comes, until the peer ends or a second has passed.
+struct Lingering : std::enable_shared_from_this<Lingering> {
+  explicit Lingering(std::shared_ptr<Socket> s) : socket(std::move(s)), timer(socket->get_executor()) {}
+  void Run() {
+    timer.expires_after(std::chrono::seconds(1));
+    timer.async_wait([self = shared_from_this()](boost::system::error_code error) {
+      boost::system::error_code ignored;
+      if (!error) self->socket->close(ignored);
+    });
+    Read();
+  }
+  void Read() {
+    socket->async_read_some(asio::buffer(dropped),
+                            [self = shared_from_this()](boost::system::error_code error, size_t) {
+                              if (!error) return self->Read();
+                              boost::system::error_code ignored;
+                              self->socket->close(ignored);
+                              self->timer.cancel();
+                            });
+  }
+  std::shared_ptr<Socket> socket;
+  SteadyTimer timer;
+  std::array<char, 4096> dropped;
+};
+
+}  // namespace
+
+TlsClient::TlsClient() {
+  SSL_CTX* context = context_.native_handle();
+  SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION);
+  SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS);  // Idle sessions are many; their buffers need not be.
+  SSL_CTX_set_quiet_shutdown(context, 1);  // Else a connection without close_notify spoils its session for resumption.
+  context_.set_verify_mode(ssl::verify_peer);
+  SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
+  SSL_CTX_set_ex_data(context, OwnerIndex(), this);
+  SSL_CTX_sess_set_new_cb(context, &TlsClient::KeepSession);
+}
+
+TlsClient::~TlsClient() {
+  for (const auto& [origin, session] : sessions_) SSL_SESSION_free(session);
+}
+
+Result<std::unique_ptr<TlsClient>> TlsClient::Make(const std::vector<std::string>& ca_files, bool system_authorities) {
+  std::unique_ptr<TlsClient> client(new TlsClient);
+  boost::system::error_code error;
+  if (system_authorities) {
+    client->context_.set_default_verify_paths(error);
+    if (error) return NotSent(Reason::kTlsFailed, "tls.system_authorities: " + error.message());
+  }
+  for (const std::string& file : ca_files) {
+    client->context_.load_verify_file(file, error);
+    if (error) return NotSent(Reason::kTlsFailed, "tls.ca_files: " + file + ": " + error.message());
+  }
+  return client;
+}
+
+int TlsClient::KeepSession(SSL* stream, SSL_SESSION* session) {
+  auto* client = static_cast<TlsClient*>(SSL_CTX_get_ex_data(SSL_get_SSL_CTX(stream), OwnerIndex()));
+  const auto* origin = static_cast<std::string*>(SSL_get_ex_data(stream, OriginIndex()));
+  if (origin == nullptr) return 0;
+  if (const auto kept = client->sessions_.find(*origin); kept != client->sessions_.end()) {
+    SSL_SESSION_free(std::exchange(kept->second, session));
+    return 1;  // The reference is ours now.
+  }
+  if (client->sessions_.size() >= kMaxKeptSessions) return 0;
+  client->sessions_.emplace(*origin, session);
+  return 1;
+}
+
+std::unique_ptr<TlsClient::Stream> TlsClient::MakeStream(Socket& socket, const std::string& host, uint16_t port,
+                                                         bool is_address) {
+  auto stream = std::make_unique<Stream>(socket, context_);
+  SSL* handle = stream->native_handle();
+  stream->set_verify_callback(ssl::host_name_verification(host));
+  if (!is_address) SSL_set_tlsext_host_name(handle, host.c_str());
+  SSL_set_alpn_protos(handle, kAlpn.data(), kAlpn.size());
+  auto origin = std::make_unique<std::string>(host + ":" + std::to_string(port));
+  if (const auto kept = sessions_.find(*origin); kept != sessions_.end()) SSL_set_session(handle, kept->second);
+  SSL_set_ex_data(handle, OriginIndex(), origin.release());
+  return stream;
+}
+
+Failure TlsFailure(TlsClient::Stream& stream, const boost::system::error_code& error) {
+  const long verified = SSL_get_verify_result(stream.native_handle());
+  const bool rejected = error.category() == asio::error::get_ssl_category() &&
+                        ERR_GET_REASON(static_cast<unsigned long>(error.value())) == SSL_R_CERTIFICATE_VERIFY_FAILED;
+  if (!rejected) return Failure{Reason::kTlsFailed, Phase::kNotSent, "TLS handshake: " + error.message()};
+  const char* why = verified == X509_V_OK ? "it is not for this host" : X509_verify_cert_error_string(verified);
+  return Failure{Reason::kCertificateRejected, Phase::kNotSent,
+                 std::string("the exchange's certificate is rejected: ") + why + "; tls.ca_files can add an authority"};
+}
+
+void Wire::Abort() {
+  boost::system::error_code ignored;
+  socket_->close(ignored);
+}
+
+void Wire::Linger() {
+  boost::system::error_code error;
+  socket_->shutdown(Socket::shutdown_send, error);
+  if (error) return Abort();
+  std::make_shared<Lingering>(socket_)->Run();
+}
+
+uint64_t Wire::BytesAcknowledged() const { return fairlead::BytesAcknowledged(socket_->native_handle()); }
+
+}  // namespace fairlead

@@ -1,0 +1,78 @@
+// A session's latest entries, numbered 1, 2, 3 ... without holes: a ring bounded in bytes and age. A subscriber is a
+// cursor into it.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <string>
+#include <variant>
+
+#include "base/failure.h"
+#include "base/frame.h"
+#include "base/time.h"
+#include "policy/lifecycle.h"
+
+namespace fairlead {
+
+// Values equal those of fairlead.v1.Outcome.
+enum class Outcome : int { kWritten = 1, kNotSent = 2, kUnknown = 3, kDone = 4 };
+
+// What became of a command; fairlead.v1.CommandResult documents each field.
+struct CommandResult {
+  uint64_t id = 0;
+  Outcome outcome = Outcome::kNotSent;
+  std::optional<Failure> failure = std::nullopt;
+};
+
+struct FrameEntry {
+  FrameKind kind = FrameKind::kText;
+  std::string payload;
+};
+
+// State changes and results are rare: they live apart, so that a frame's entry stays small.
+struct Entry {
+  uint64_t generation = 0;
+  WallTime time;
+  std::variant<FrameEntry, std::unique_ptr<StateChange>, std::unique_ptr<CommandResult>> what;
+
+  const FrameEntry* frame() const { return std::get_if<FrameEntry>(&what); }
+};
+
+class Journal {
+ public:
+  // What an entry counts beyond its payload.
+  static constexpr size_t kEntryBytes = 64;
+
+  struct Limits {
+    size_t bytes = 16u << 20;
+    Duration age = Duration::zero();  // Zero: any.
+  };
+
+  explicit Journal(Limits limits) : limits_(limits) {}
+
+  // Numbers and keeps the entry; returns its sequence. What no longer fits is evicted from the tail; the newest entry
+  // always stays.
+  uint64_t Append(Entry entry);
+  // Evicts from the tail until at most this many bytes are left, or only the newest entry.
+  void Shrink(size_t bytes);
+
+  // The oldest sequence held; head() + 1 when none is.
+  uint64_t oldest() const { return head_ + 1 - entries_.size(); }
+  // The newest sequence; zero before the first entry.
+  uint64_t head() const { return head_; }
+  size_t bytes() const { return bytes_; }
+  // oldest() <= sequence <= head().
+  const Entry& at(uint64_t sequence) const { return entries_[sequence - oldest()]; }
+
+ private:
+  static size_t Cost(const Entry& entry);
+  void EvictOldest();
+
+  Limits limits_;
+  std::deque<Entry> entries_;
+  uint64_t head_ = 0;
+  size_t bytes_ = 0;
+};
+
+}  // namespace fairlead

@@ -1,0 +1,109 @@
+#include "policy/lifecycle.h"
+
+#include <cassert>
+
+namespace fairlead {
+namespace {
+
+// The end of a session that ran out of something: the reason says of what, the message keeps the last cause.
+Failure RanOut(Reason reason, const std::string& what, const Failure& last) {
+  return Failure{reason, last.phase, what + "; last: " + std::string(Name(last.reason)) + ": " + last.message};
+}
+
+}  // namespace
+
+std::string_view Name(State state) {
+  switch (state) {
+    case State::kConnecting:
+      return "CONNECTING";
+    case State::kOpening:
+      return "OPENING";
+    case State::kOpen:
+      return "OPEN";
+    case State::kReconnecting:
+      return "RECONNECTING";
+    case State::kClosed:
+      return "CLOSED";
+  }
+  return "UNSPECIFIED";
+}
+
+StateChange Lifecycle::Enter(State state) {
+  assert(state_ != State::kClosed);
+  state_ = state;
+  return StateChange{.state = state, .generation = generation_};
+}
+
+StateChange Lifecycle::Start(SteadyTime now) {
+  outage_began_ = now;
+  return RetryDue();
+}
+
+StateChange Lifecycle::RetryDue() {
+  StateChange change = Enter(State::kConnecting);
+  change.attempt = failed_in_a_row_ + 1;
+  return change;
+}
+
+StateChange Lifecycle::Dialled(WallTime heard) {
+  ++generation_;
+  StateChange change = Enter(State::kOpening);
+  if (last_heard_) {
+    change.blind_from = last_heard_;
+    change.blind_until = heard;
+  }
+  return change;
+}
+
+StateChange Lifecycle::SetUp(SteadyTime now) {
+  opened_at_ = now;
+  return Enter(State::kOpen);
+}
+
+StateChange Lifecycle::Lost(SteadyTime now, const Loss& loss, double draw) {
+  const bool requested = loss.cause.reason == Reason::kReconnectRequested;
+  const bool stable = state_ == State::kOpen && now - opened_at_ >= policy_.stable_after;
+  if (loss.last_heard) last_heard_ = loss.last_heard;
+  if (stable) {
+    failed_in_a_row_ = 0;
+    backoff_.Reset();
+    outage_began_ = now;
+  } else if (!requested) {
+    ++failed_in_a_row_;
+  }
+
+  if (loss.fatal || (!policy_.enabled && !requested)) return Close(loss);
+  if (policy_.max_attempts != 0 && failed_in_a_row_ >= policy_.max_attempts) {
+    Loss end = loss;
+    end.cause =
+        RanOut(Reason::kAttemptsExhausted,
+               "reconnect.max_attempts: " + std::to_string(failed_in_a_row_) + " dials failed in a row", loss.cause);
+    return Close(end);
+  }
+  const bool at_once = requested || (stable && policy_.first_retry_at_once);
+  Duration pause = at_once ? Duration::zero() : backoff_.Next(draw);
+  if (loss.cause.retry_after && *loss.cause.retry_after > pause) pause = *loss.cause.retry_after;
+  if (policy_.max_outage != Duration::zero() && now + pause - outage_began_ > policy_.max_outage) {
+    Loss end = loss;
+    end.cause = RanOut(Reason::kOutageExhausted, "reconnect.max_outage: the outage would outlast it", loss.cause);
+    return Close(end);
+  }
+
+  StateChange change = Enter(State::kReconnecting);
+  change.cause = loss.cause;
+  change.close_code = loss.close_code;
+  change.close_reason = loss.close_reason;
+  change.attempt = failed_in_a_row_ + 1;
+  change.retry_in = pause;
+  return change;
+}
+
+StateChange Lifecycle::Close(const Loss& loss) {
+  StateChange change = Enter(State::kClosed);
+  change.cause = loss.cause;
+  change.close_code = loss.close_code;
+  change.close_reason = loss.close_reason;
+  return change;
+}
+
+}  // namespace fairlead

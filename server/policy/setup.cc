@@ -1,0 +1,59 @@
+#include "policy/setup.h"
+
+#include <algorithm>
+
+namespace fairlead {
+
+void Setup::Store(SetupStep step) {
+  const auto same = std::ranges::find(steps_, step.key, &SetupStep::key);
+  if (same != steps_.end()) {
+    *same = std::move(step);
+  } else {
+    steps_.push_back(std::move(step));
+  }
+  at_ = steps_.size();
+}
+
+void Setup::Forget(std::string_view key) {
+  std::erase_if(steps_, [key](const SetupStep& step) { return step.key == key; });
+  at_ = steps_.size();
+}
+
+bool Setup::Has(std::string_view key) const { return std::ranges::find(steps_, key, &SetupStep::key) != steps_.end(); }
+
+std::vector<std::string> Setup::Keys() const {
+  std::vector<std::string> keys;
+  for (const SetupStep& step : steps_) keys.push_back(step.key);
+  return keys;
+}
+
+size_t Setup::bytes() const {
+  size_t sum = 0;
+  for (const SetupStep& step : steps_) {
+    sum += step.payload.size();
+    for (const Match* match : {&step.expect, &step.reject}) {
+      for (const std::string& part : match->contains) sum += part.size();
+    }
+  }
+  return sum;
+}
+
+Setup::Verdict Setup::Begin() {
+  at_ = 0;
+  return steps_.empty() ? Verdict::kDone : Verdict::kSend;
+}
+
+Setup::Verdict Setup::Advance() { return ++at_ < steps_.size() ? Verdict::kSend : Verdict::kDone; }
+
+Setup::Verdict Setup::Written(std::string_view key) {
+  if (!running() || current().key != key || !current().expect.empty()) return Verdict::kWait;
+  return Advance();
+}
+
+Setup::Verdict Setup::Received(std::string_view payload) {
+  if (!running() || current().expect.empty()) return Verdict::kWait;
+  if (current().reject(payload)) return Verdict::kRejected;
+  return current().expect(payload) ? Advance() : Verdict::kWait;
+}
+
+}  // namespace fairlead

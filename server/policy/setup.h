@@ -1,0 +1,63 @@
+// What a session does on each new transport before it is OPEN: keyed steps, in order. Holds the stored steps and the
+// run over them.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/frame.h"
+#include "base/time.h"
+
+namespace fairlead {
+
+// Of fairlead.v1.SetupStep, which documents each.
+struct SetupStep {
+  std::string key;
+  std::string payload;
+  FrameKind kind = FrameKind::kText;
+  Match expect = {};
+  Match reject = {};
+  Duration timeout = std::chrono::seconds(10);
+};
+
+class Setup {
+ public:
+  explicit Setup(std::vector<SetupStep> steps) : steps_(std::move(steps)) {}
+
+  // Changes what the next transport gets. Not during a run.
+  void Store(SetupStep step);  // In place of the step of the same key, or as the last.
+  void Forget(std::string_view key);
+  bool Has(std::string_view key) const;
+
+  std::vector<std::string> Keys() const;
+  size_t size() const { return steps_.size(); }
+  // Payloads and matches together.
+  size_t bytes() const;
+
+  enum class Verdict {
+    kSend,      // Write current(), and watch its timeout from now.
+    kWait,      // Nothing to do.
+    kDone,      // All steps are complete.
+    kRejected,  // current() was rejected by the exchange.
+  };
+  // A new transport: begins with the first step.
+  Verdict Begin();
+  // The frame of the step with this key is written.
+  Verdict Written(std::string_view key);
+  // A frame came from the exchange. It may overtake the news that the step's own frame is written.
+  Verdict Received(std::string_view payload);
+
+  // The step of the run that is not complete yet. Only while a run goes on.
+  const SetupStep& current() const { return steps_[at_]; }
+  bool running() const { return at_ < steps_.size(); }
+
+ private:
+  Verdict Advance();
+
+  std::vector<SetupStep> steps_;
+  size_t at_ = static_cast<size_t>(-1);  // Beyond the end: no run.
+};
+
+}  // namespace fairlead

@@ -1,0 +1,121 @@
+#include "rpc/attach_stream.h"
+
+#include <grpcpp/impl/codegen/proto_buffer_reader.h>
+
+#include "base/log.h"
+#include "rpc/status.h"
+
+namespace fairlead {
+
+AttachStream* AttachStream::Begin(const std::string& identity, Streams& streams, grpc::CallbackServerContext& context) {
+  const std::shared_ptr<AttachStream> stream(new AttachStream(streams, context));
+  stream->self_ = stream;
+  streams.timers().Post([stream, identity] {
+    if (stream->ended_) return;  // Cancelled before it began.
+    if (auto admitted = stream->streams_.Admit(*stream); !admitted) return stream->End(ToStatus(admitted.error()));
+    Streams& all = stream->streams_;
+    Channels::Stream& side = *stream;
+    stream->channels_ =
+        std::make_unique<Channels>(identity, all.registry(), all.timers(), all.limits(), all.batch(), side);
+  });
+  stream->ReadNext();
+  return stream.get();
+}
+
+// ---- gRPC's threads. ----
+
+void AttachStream::ReadNext() {
+  const std::lock_guard lock(finish_mutex_);
+  if (!finishing_) StartRead(&incoming_);
+}
+
+void AttachStream::OnReadDone(bool ok) {
+  if (!ok) {
+    streams_.timers().Post([self = shared_from_this()] {
+      if (self->channels_) self->channels_->HalfClosed();
+    });
+    return;
+  }
+  // Parsed here, off the loop.
+  auto request = std::make_shared<v1::AttachRequest>();
+  grpc::ProtoBufferReader reader(&incoming_);
+  const bool readable = reader.status().ok() && request->ParseFromZeroCopyStream(&reader);
+  const bool go_on = unprocessed_.fetch_add(1) + 1 < kMaxUnprocessed;
+  streams_.timers().Post([self = shared_from_this(), request, readable] {
+    if (!self->channels_) return;
+    const auto& unknown = request->GetReflection()->GetUnknownFields(*request);
+    if (!readable || !unknown.empty()) {
+      return self->End(ToStatus({Reason::kUnknownField, Phase::kNotSent,
+                                 "AttachRequest: not readable, or has a field that this version does not know"}));
+    }
+    self->channels_->Execute(*request);
+    self->Processed();
+  });
+  if (go_on) ReadNext();
+}
+
+void AttachStream::OnWriteDone(bool /*ok*/) {
+  // A failed write means a broken stream: OnCancel tells.
+  streams_.timers().Post([self = shared_from_this()] {
+    self->outgoing_.Clear();
+    if (self->channels_) self->channels_->Wrote();
+  });
+}
+
+void AttachStream::OnCancel() {
+  streams_.timers().Post([self = shared_from_this()] { self->End(grpc::Status::CANCELLED); });
+}
+
+void AttachStream::OnDone() { self_.reset(); }
+
+// ---- The loop. ----
+
+void AttachStream::Processed() {
+  if (channels_ && channels_->Full()) {
+    ++held_back_;
+    return;
+  }
+  if (unprocessed_.fetch_sub(1) == kMaxUnprocessed) ReadNext();
+}
+
+void AttachStream::Drained() {
+  for (; held_back_ > 0; --held_back_) {
+    if (unprocessed_.fetch_sub(1) == kMaxUnprocessed) ReadNext();
+  }
+}
+
+void AttachStream::Write(grpc::ByteBuffer message) {
+  outgoing_ = std::move(message);
+  streams_.flusher().Run([self = shared_from_this()] { self->StartWrite(&self->outgoing_); });
+}
+
+void AttachStream::Finished(const Failure* why) {
+  // Not now: the channels are calling.
+  const grpc::Status status = why == nullptr ? grpc::Status::OK : ToStatus(*why);
+  streams_.timers().Post([self = shared_from_this(), status] { self->End(status); });
+}
+
+void AttachStream::Stuck() {
+  Log(Level::kWarn, "stream.stuck",
+      {{"peer", context_.peer()}, {"message", "the adapter has read nothing for limits.stuck_write"}});
+  context_.TryCancel();  // Finish would wait behind the write; this leads to OnCancel.
+}
+
+void AttachStream::Drain(WallTime deadline) {
+  if (channels_) channels_->Drain(deadline);
+}
+
+void AttachStream::End(grpc::Status status) {
+  if (std::exchange(ended_, true)) return;
+  streams_.Leave(*this);
+  channels_.reset();
+  streams_.flusher().Run([self = shared_from_this(), status = std::move(status)] {
+    {
+      const std::lock_guard lock(self->finish_mutex_);
+      self->finishing_ = true;
+    }
+    self->Finish(status);
+  });
+}
+
+}  // namespace fairlead

@@ -1,0 +1,331 @@
+#include "rpc/channels.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "rpc/events.h"
+#include "rpc/status.h"
+
+namespace fairlead {
+namespace {
+
+// How many entries a channel may send before the next has its turn.
+constexpr int kTurn = 64;
+
+}  // namespace
+
+Channels::Channels(std::string identity, Registry& registry, Timers& timers, const Limits& limits, Flush::Batch batch,
+                   Stream& stream)
+    : identity_(std::move(identity)),
+      registry_(registry),
+      timers_(timers),
+      limits_(limits),
+      stream_(stream),
+      flush_(batch),
+      flush_timer_(timers.MakeTimer()),
+      stuck_timer_(timers.MakeTimer()) {}
+
+Channels::~Channels() = default;
+
+// ---- Commands. ----
+
+void Channels::Execute(v1::AttachRequest& request) {
+  for (v1::Command& command : *request.mutable_commands()) Execute(command);
+  FinishIfDone();
+}
+
+void Channels::Execute(v1::Command& command) {
+  const uint32_t number = command.channel();
+  const uint64_t id = command.id();
+  if (auto known = CheckKnown(command); !known) return Refuse(number, id, known.error());
+  switch (command.action_case()) {
+    case v1::Command::ACTION_NOT_SET:
+      return Refuse(number, id, {Reason::kInvalidField, Phase::kNotSent, "command: has no action"});
+    case v1::Command::kOpen:
+      return Open(number, id, command.open());
+    case v1::Command::kJoin:
+      return Join(number, id, command.join());
+    case v1::Command::kSetTarget:
+      return Refuse(number, id,
+                    {Reason::kNotImplemented, Phase::kNotSent, "set_target: is not possible in this version"});
+    case v1::Command::kAnswer:
+      return Refuse(number, id, {Reason::kNotImplemented, Phase::kNotSent, "answer: is not possible in this version"});
+    default:
+      break;
+  }
+
+  const auto found = channels_.find(number);
+  if (found == channels_.end()) {
+    return Refuse(number, id,
+                  {Reason::kChannelUnknown, Phase::kNotSent,
+                   "channel: " + std::to_string(number) + " is not open on this stream; Open or Join first"});
+  }
+  Channel& channel = *found->second;
+  Session& session = *channel.subscription->session();
+  const bool owner = channel.subscription->owner();
+  const auto refuse = [&](const Failure& failure) { Refuse(number, id, failure); };
+  const auto not_owner = [&] {
+    refuse({Reason::kNotOwner, Phase::kNotSent, "channel: only the session's owner may do this"});
+  };
+  switch (command.action_case()) {
+    case v1::Command::kSend: {
+      if (!owner) return not_owner();
+      auto send = ParseSend(id, *command.mutable_send(), limits_);
+      return send ? session.Send(std::move(*send)) : refuse(send.error());
+    }
+    case v1::Command::kPing: {
+      if (!owner) return not_owner();
+      auto payload = ParsePing(command.ping());
+      return payload ? session.Ping(id, std::move(*payload)) : refuse(payload.error());
+    }
+    case v1::Command::kReconnect:
+      if (!owner) return not_owner();
+      if (command.reconnect().make_before_break()) {
+        return refuse(
+            {Reason::kNotImplemented, Phase::kNotSent, "reconnect.make_before_break: is not possible in this version"});
+      }
+      return session.Reconnect(id);
+    case v1::Command::kHold:
+      channel.subscription->Hold(command.hold().on());
+      return Done(number, id);
+    case v1::Command::kDetach:
+      return Detach(channel, id);
+    case v1::Command::kClose: {
+      auto close = ParseClose(command.close());
+      if (!close) return refuse(close.error());
+      if (!owner) return Detach(channel, id);
+      Done(number, id);
+      return session.Close({Reason::kClosed, Phase::kUnspecified, "the owner closed the session"}, std::move(*close));
+    }
+    default:
+      return refuse({Reason::kNotImplemented, Phase::kNotSent, "command: this action is not possible in this version"});
+  }
+}
+
+Result<void> Channels::CheckFree(uint32_t channel) const {
+  if (finish_with_) return std::unexpected(*finish_with_);
+  if (channels_.contains(channel)) {
+    return NotSent(Reason::kChannelInUse, "channel: " + std::to_string(channel) + " is in use on this stream");
+  }
+  if (channels_.size() >= limits_.channels_per_stream) {
+    return NotSent(Reason::kLimitReached, "limits.channels_per_stream, " + std::to_string(limits_.channels_per_stream) +
+                                              ", are open on this stream");
+  }
+  return {};
+}
+
+void Channels::Open(uint32_t channel, uint64_t id, const v1::Open& open) {
+  if (auto free = CheckFree(channel); !free) return Refuse(channel, id, free.error());
+  auto request = ParseOpen(open, limits_);
+  if (!request) return Refuse(channel, id, request.error());
+  auto session = registry_.Open(identity_, request->session, std::move(request->options));
+  if (!session) return Refuse(channel, id, session.error());
+  Attach(channel, id, *session, /*owner=*/true, request->start, request->delivery);
+  (*session)->Begin();
+}
+
+void Channels::Join(uint32_t channel, uint64_t id, const v1::Join& join) {
+  if (auto free = CheckFree(channel); !free) return Refuse(channel, id, free.error());
+  auto request = ParseJoin(join);
+  if (!request) return Refuse(channel, id, request.error());
+  auto session = registry_.Find(identity_, request->session);
+  if (session == nullptr) {
+    return Refuse(channel, id,
+                  {Reason::kSessionNotFound, Phase::kNotSent,
+                   "join.session: \"" + request->session + "\" is not a live session"});
+  }
+  if (session->subscriptions().size() >= limits_.subscribers_per_session) {
+    return Refuse(
+        channel, id,
+        {Reason::kLimitReached, Phase::kNotSent,
+         "limits.subscribers_per_session, " + std::to_string(limits_.subscribers_per_session) + ", are attached"});
+  }
+  Attach(channel, id, std::move(session), /*owner=*/false, request->start, request->delivery);
+}
+
+void Channels::Attach(uint32_t channel, uint64_t id, std::shared_ptr<Session> session, bool owner, const Start& start,
+                      const DeliveryOptions& delivery) {
+  auto& entry = *(channels_[channel] = std::make_unique<Channel>(*this, channel, delivery.max_delay));
+  entry.subscription = std::make_unique<Subscription>(std::move(session), entry, owner, start, delivery.overflow);
+  v1::Event event;
+  *event.mutable_attached() = MakeAttached(channel, *entry.subscription);
+  Tell(std::move(event));
+  Done(channel, id);
+  entry.Waiting(*entry.subscription, 0);  // The past, if it asked for it.
+}
+
+void Channels::Refuse(uint32_t channel, uint64_t id, const Failure& failure) {
+  v1::Event event;
+  *event.mutable_command_result() = ToProto(channel, 0, 0, CommandResult{id, Outcome::kNotSent, failure});
+  Tell(std::move(event));
+}
+
+void Channels::Done(uint32_t channel, uint64_t id) {
+  if (id == 0) return;
+  v1::Event event;
+  *event.mutable_command_result() = ToProto(channel, 0, 0, CommandResult{id, Outcome::kDone});
+  Tell(std::move(event));
+}
+
+void Channels::Detach(Channel& channel, uint64_t id) {
+  const uint32_t number = channel.number;
+  Done(number, id);
+  const std::shared_ptr<Session> session = channel.subscription->session();
+  channels_.erase(number);
+  v1::Event event;
+  *event.mutable_ended() = ToProto(
+      number, Subscription::End{{Reason::kDetached, Phase::kUnspecified, "the adapter detached"}, session->closing()});
+  Tell(std::move(event));
+}
+
+void Channels::Tell(v1::Event event) {
+  waiting_.push_back(std::move(event));
+  flush_.Urgent();
+  Schedule();
+}
+
+void Channels::HalfClosed() {
+  half_closed_ = true;
+  FinishIfDone();
+}
+
+void Channels::Drain(WallTime deadline) {
+  finish_with_ = Failure{Reason::kDraining, Phase::kUnspecified, "the gateway is shutting down"};
+  v1::Event event;
+  *event.mutable_draining()->mutable_deadline() = ToTimestamp(deadline);
+  Tell(std::move(event));
+}
+
+// ---- Delivery. ----
+
+void Channels::Channel::Waiting(Subscription& cursor, size_t bytes) {
+  if (!ready) {
+    ready = true;
+    channels.ready_.push_back(number);
+  }
+  channels.flush_.Waits(bytes, max_delay);
+  if (cursor.ended() != nullptr) channels.flush_.Urgent();
+  channels.Schedule();
+}
+
+void Channels::Channel::Ponged(Subscription& /*cursor*/, std::string_view payload, Duration round_trip) {
+  v1::Event event;
+  event.mutable_pong()->set_channel(number);
+  event.mutable_pong()->set_payload(payload.data(), payload.size());
+  *event.mutable_pong()->mutable_round_trip() = ToProto(round_trip);
+  channels.Tell(std::move(event));
+}
+
+void Channels::Schedule() {
+  if (writing_ || finished_) return;
+  const auto when = flush_.When(timers_.Now());
+  if (!when || (flush_due_ && *flush_due_ <= *when)) return;
+  flush_due_ = when;
+  flush_timer_->At(*when, [this] { FlushNow(); });
+}
+
+void Channels::FlushNow() {
+  flush_due_.reset();
+  if (writing_ || finished_) return;
+  const bool was_full = Full();
+  ResponseEncoder encoder;
+  Encode(encoder);
+  flush_.Flushed(timers_.Now());
+  if (!waiting_.empty()) flush_.Urgent();
+  if (!ready_.empty()) flush_.Backlog();
+  if (!encoder.empty()) {
+    writing_ = true;
+    write_began_ = timers_.Now();
+    WatchWrite();
+    stream_.Write(encoder.Finish());
+  }
+  if (was_full && !Full()) stream_.Drained();
+  FinishIfDone();
+}
+
+void Channels::Encode(ResponseEncoder& encoder) {
+  const Flush::Batch& batch = flush_.batch();
+  while (!waiting_.empty() && encoder.bytes() < batch.bytes) {
+    encoder.Event(waiting_.front());
+    waiting_.pop_front();
+  }
+  // Entries never overtake an event: Attached comes before its channel's entries.
+  while (waiting_.empty() && !ready_.empty() && encoder.frames() < batch.frames && encoder.bytes() < batch.bytes) {
+    const uint32_t number = ready_.front();
+    ready_.pop_front();
+    const auto found = channels_.find(number);
+    if (found == channels_.end()) continue;
+    Channel& channel = *found->second;
+    channel.ready = Take(channel, encoder);
+    if (channel.ready) {
+      ready_.push_back(number);
+      // What is left does not fit: a frame longer than what is left of the batch goes first in the next one.
+      const Entry* next = channel.subscription->Peek();
+      if (next != nullptr && next->frame() != nullptr && encoder.bytes() + next->frame()->payload.size() > batch.bytes)
+        break;
+    } else if (channel.subscription->ended() != nullptr) {
+      v1::Event event;
+      *event.mutable_ended() = ToProto(number, *channel.subscription->ended());
+      encoder.Event(event);
+      channels_.erase(found);
+    }
+  }
+}
+
+bool Channels::Take(Channel& channel, ResponseEncoder& encoder) {
+  Subscription& subscription = *channel.subscription;
+  const Flush::Batch& batch = flush_.batch();
+  for (int taken = 0; taken < kTurn; ++taken) {
+    if (const auto gap = subscription.TakeGap()) {
+      v1::Event event;
+      *event.mutable_gap() = ToProto(channel.number, *gap);
+      encoder.Event(event);
+    }
+    const Entry* entry = subscription.Peek();
+    if (entry == nullptr) return false;
+    const uint64_t sequence = subscription.next_sequence();
+    if (const FrameEntry* frame = entry->frame()) {
+      const bool fits = encoder.frames() < batch.frames &&
+                        (encoder.empty() || encoder.bytes() + frame->payload.size() <= batch.bytes);
+      if (!fits) return true;
+      encoder.Frame(channel.number, sequence, *entry);
+    } else {
+      v1::Event event;
+      if (const auto* change = std::get_if<std::unique_ptr<StateChange>>(&entry->what)) {
+        *event.mutable_state_changed() = ToProto(channel.number, sequence, **change);
+      } else {
+        *event.mutable_command_result() = ToProto(channel.number, sequence, entry->generation,
+                                                  *std::get<std::unique_ptr<CommandResult>>(entry->what));
+      }
+      encoder.Event(event);
+    }
+    subscription.Advance();
+  }
+  return subscription.Peek() != nullptr || subscription.ended() != nullptr;
+}
+
+void Channels::Wrote() {
+  writing_ = false;
+  Schedule();
+  FinishIfDone();
+}
+
+// Armed for the first write, and again only when it is due: not for each write.
+void Channels::WatchWrite() {
+  if (std::exchange(watching_, true)) return;
+  stuck_timer_->At(write_began_ + limits_.stuck_write, [this] {
+    watching_ = false;
+    if (!writing_) return;
+    if (timers_.Now() - write_began_ >= limits_.stuck_write) return stream_.Stuck();
+    WatchWrite();
+  });
+}
+
+void Channels::FinishIfDone() {
+  const bool over = half_closed_ || finish_with_.has_value();
+  if (finished_ || !over || writing_ || !channels_.empty() || !waiting_.empty()) return;
+  finished_ = true;
+  stream_.Finished(finish_with_ ? &*finish_with_ : nullptr);
+}
+
+}  // namespace fairlead

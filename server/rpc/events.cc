@@ -1,0 +1,103 @@
+#include "rpc/events.h"
+
+#include <google/protobuf/util/time_util.h>
+
+#include "rpc/status.h"
+
+namespace fairlead {
+
+using google::protobuf::util::TimeUtil;
+
+google::protobuf::Timestamp ToTimestamp(WallTime time) {
+  return TimeUtil::NanosecondsToTimestamp(time.time_since_epoch().count());
+}
+
+google::protobuf::Duration ToProto(Duration span) { return TimeUtil::NanosecondsToDuration(span.count()); }
+
+v1::StateChanged ToProto(uint32_t channel, uint64_t sequence, const StateChange& change) {
+  v1::StateChanged proto;
+  proto.set_channel(channel);
+  proto.set_sequence(sequence);
+  proto.set_state(static_cast<v1::SessionState>(change.state));
+  proto.set_generation(change.generation);
+  if (change.cause) *proto.mutable_cause() = ToProto(*change.cause);
+  proto.set_close_code(change.close_code);
+  proto.set_close_reason(change.close_reason);
+  proto.set_attempt(change.attempt);
+  if (change.retry_in) *proto.mutable_retry_in() = ToProto(*change.retry_in);
+  if (change.blind_from) *proto.mutable_blind_from() = ToTimestamp(*change.blind_from);
+  if (change.blind_until) *proto.mutable_blind_until() = ToTimestamp(*change.blind_until);
+  return proto;
+}
+
+v1::CommandResult ToProto(uint32_t channel, uint64_t sequence, uint64_t generation, const CommandResult& result) {
+  v1::CommandResult proto;
+  proto.set_channel(channel);
+  proto.set_sequence(sequence);
+  proto.set_id(result.id);
+  proto.set_outcome(static_cast<v1::Outcome>(result.outcome));
+  proto.set_generation(generation);
+  if (result.failure) *proto.mutable_failure() = ToProto(*result.failure);
+  return proto;
+}
+
+v1::Gap ToProto(uint32_t channel, const Subscription::Gap& gap) {
+  v1::Gap proto;
+  proto.set_channel(channel);
+  proto.set_from_sequence(gap.from);
+  proto.set_to_sequence(gap.to);
+  return proto;
+}
+
+v1::Ended ToProto(uint32_t channel, const Subscription::End& end) {
+  v1::Ended proto;
+  proto.set_channel(channel);
+  *proto.mutable_cause() = ToProto(end.cause);
+  proto.set_session_closed(end.session_closed);
+  return proto;
+}
+
+v1::Attached MakeAttached(uint32_t channel, const Subscription& subscription) {
+  const Session& session = *subscription.session();
+  v1::Attached proto;
+  proto.set_channel(channel);
+  proto.set_session(session.name());
+  proto.set_epoch(session.epoch());
+  proto.set_oldest_sequence(session.journal().oldest());
+  proto.set_head_sequence(session.journal().head());
+  proto.set_state(static_cast<v1::SessionState>(session.state()));
+  proto.set_generation(session.generation());
+  proto.set_start(static_cast<v1::StartOutcome>(subscription.start()));
+  for (const std::string& key : session.SetupKeys()) proto.add_setup_keys(key);
+  return proto;
+}
+
+v1::Session Describe(const Session& session) {
+  v1::Session proto;
+  proto.set_name(session.name());
+  proto.set_url(session.options().url.Redacted());
+  proto.set_state(static_cast<v1::SessionState>(session.state()));
+  proto.set_generation(session.generation());
+  proto.set_epoch(session.epoch());
+  proto.set_oldest_sequence(session.journal().oldest());
+  proto.set_head_sequence(session.journal().head());
+  proto.set_journal_bytes(session.journal().bytes());
+  *proto.mutable_create_time() = ToTimestamp(session.created_at());
+  proto.set_received_frames(session.counts().received_frames);
+  proto.set_received_bytes(session.counts().received_bytes);
+  proto.set_sent_frames(session.counts().sent_frames);
+  proto.set_sent_bytes(session.counts().sent_bytes);
+  for (const std::string& key : session.SetupKeys()) proto.add_setup_keys(key);
+  for (const Subscription* subscription : session.subscriptions()) {
+    v1::Subscriber& subscriber = *proto.add_subscribers();
+    subscriber.set_owner(subscription->owner());
+    subscriber.set_sequence(subscription->next_sequence() - 1);
+    subscriber.set_lag_entries(subscription->lag());
+    subscriber.set_held(subscription->held());
+  }
+  if (session.last_failure()) *proto.mutable_last_failure() = ToProto(*session.last_failure());
+  if (session.heartbeat_round_trip()) *proto.mutable_heartbeat_round_trip() = ToProto(*session.heartbeat_round_trip());
+  return proto;
+}
+
+}  // namespace fairlead

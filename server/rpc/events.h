@@ -1,0 +1,20 @@
+// From the session's words to the API's events.
+#pragma once
+
+#include <fairlead/v1/session.pb.h>
+
+#include "session/session.h"
+#include "session/subscription.h"
+
+namespace fairlead {
+
+google::protobuf::Timestamp ToTimestamp(WallTime time);
+google::protobuf::Duration ToProto(Duration span);
+v1::StateChanged ToProto(uint32_t channel, uint64_t sequence, const StateChange& change);
+v1::CommandResult ToProto(uint32_t channel, uint64_t sequence, uint64_t generation, const CommandResult& result);
+v1::Gap ToProto(uint32_t channel, const Subscription::Gap& gap);
+v1::Ended ToProto(uint32_t channel, const Subscription::End& end);
+v1::Attached MakeAttached(uint32_t channel, const Subscription& subscription);
+v1::Session Describe(const Session& session);
+
+}  // namespace fairlead

@@ -1,0 +1,70 @@
+#include "rpc/gateway.h"
+
+#include <grpcpp/ext/proto_server_reflection_plugin.h>
+#include <grpcpp/health_check_service_interface.h>
+#include <grpcpp/security/server_credentials.h>
+#include <grpcpp/server_builder.h>
+
+#include "base/log.h"
+
+namespace fairlead {
+
+void Gateway::Prepare(const Options& options) {
+  grpc::EnableDefaultHealthCheckService(true);
+  if (options.reflection) grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+}
+
+void Gateway::Serve(std::unique_ptr<Listener> listener, const std::string& identity) {
+  Served served;
+  served.is_unix = listener->address().starts_with('/') || listener->address().find(':') == std::string::npos;
+  served.sessions = std::make_unique<SessionServiceImpl>(identity, streams_);
+  grpc::ServerBuilder builder;
+  served.acceptor = builder.experimental().AddExternalConnectionAcceptor(
+      grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD, grpc::InsecureServerCredentials());
+  builder.RegisterService(served.sessions.get());
+  builder.RegisterService(&http_);
+  builder.RegisterService(&quotas_);
+  builder.SetMaxReceiveMessageSize(static_cast<int>(limits_.message_bytes));
+  builder.SetMaxSendMessageSize(static_cast<int>(limits_.message_bytes));
+  // Clients ping every 30 s to notice a dead link; the default would refuse that as a flood.
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 10'000);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, 60'000);
+  builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, 5'000);
+  served.server = builder.BuildAndStart();
+  served.listener = std::move(listener);
+  Log(Level::kInfo, "listener.open", {{"address", served.listener->address()}, {"identity", identity}});
+  served.listener->Begin(*served.acceptor, {.admit =
+                                                [this] {
+                                                  if (connections_ >= limits_.connections) return false;
+                                                  ++connections_;
+                                                  return true;
+                                                },
+                                            .ended = [this] { --connections_; }});
+  served_.push_back(std::move(served));
+}
+
+std::string Gateway::addresses() const {
+  std::string text;
+  for (const bool is_unix : {false, true}) {
+    for (const Served& served : served_) {
+      if (served.is_unix != is_unix) continue;
+      text += (text.empty() ? "" : " ") + std::string(is_unix ? "unix=" : "grpc=") + served.listener->address();
+    }
+  }
+  return text;
+}
+
+void Gateway::StopAccepting() {
+  for (Served& served : served_) {
+    served.server->GetHealthCheckService()->SetServingStatus(false);
+    served.listener->Stop();
+  }
+}
+
+void Gateway::Shutdown(std::chrono::system_clock::time_point deadline) {
+  for (Served& served : served_) served.server->Shutdown(deadline);
+  for (Served& served : served_) served.server->Wait();
+}
+
+}  // namespace fairlead

@@ -1,0 +1,53 @@
+// The gRPC face: one server a listener, all on the same streams and sessions.
+#pragma once
+
+#include <grpcpp/server.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "rpc/listener.h"
+#include "rpc/services.h"
+#include "rpc/streams.h"
+
+namespace fairlead {
+
+class Gateway {
+ public:
+  struct Options {
+    bool reflection = false;
+  };
+  // Before any server is built. Process-wide: gRPC keeps these switches in global state.
+  static void Prepare(const Options& options);
+
+  Gateway(Loop& loop, Streams& streams, const Limits& limits) : loop_(loop), streams_(streams), limits_(limits) {}
+
+  // Serves the identity on the listener, from the loop's next turn on.
+  void Serve(std::unique_ptr<Listener> listener, const std::string& identity);
+  // "grpc=127.0.0.1:7070 unix=/run/fairlead.sock"
+  std::string addresses() const;
+  // Health says NOT_SERVING and nobody new is accepted. Loop thread.
+  void StopAccepting();
+  // Ends what still runs at the deadline, and waits for the end. Not the loop thread, which must be running.
+  void Shutdown(std::chrono::system_clock::time_point deadline);
+
+ private:
+  struct Served {
+    std::unique_ptr<Listener> listener;
+    bool is_unix = false;
+    std::unique_ptr<SessionServiceImpl> sessions;
+    std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> acceptor;
+    std::unique_ptr<grpc::Server> server;
+  };
+
+  Loop& loop_;
+  Streams& streams_;
+  const Limits& limits_;
+  HttpServiceImpl http_;
+  QuotaServiceImpl quotas_;
+  std::vector<Served> served_;
+  uint32_t connections_ = 0;  // Loop only.
+};
+
+}  // namespace fairlead

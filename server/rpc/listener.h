@@ -1,0 +1,39 @@
+// Where adapters connect: our own accept loop, because gRPC's stays deaf for ever after one EMFILE (CVE-2023-4785).
+// Accepted connections are handed to gRPC.
+#pragma once
+
+#include <grpcpp/server_builder.h>
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "base/failure.h"
+#include "net/loop.h"
+
+namespace fairlead {
+
+// Loop thread.
+class Listener {
+ public:
+  // Called for each connection: whether it may be kept, and when it has ended. Shared by all listeners.
+  struct Admission {
+    std::function<bool()> admit;
+    std::function<void()> ended;
+  };
+
+  // On an IP address; port 0: any free one.
+  static Result<std::unique_ptr<Listener>> Tcp(Loop& loop, const std::string& host, uint16_t port);
+  // On a Unix socket of these permissions. A stale socket is removed; one that answers is an error. Removed at the end.
+  static Result<std::unique_ptr<Listener>> Unix(Loop& loop, const std::string& path, unsigned mode);
+
+  virtual ~Listener() = default;
+
+  // Accepts from now on. The acceptor outlives the listener or Stop.
+  virtual void Begin(grpc::experimental::ExternalConnectionAcceptor& acceptor, Admission admission) = 0;
+  virtual void Stop() = 0;
+  // "127.0.0.1:7070", or the path.
+  virtual std::string address() const = 0;
+};
+
+}  // namespace fairlead

@@ -1,0 +1,373 @@
+#include "rpc/requests.h"
+
+#include <google/protobuf/descriptor.h>
+#include <google/protobuf/message.h>
+#include <google/protobuf/unknown_field_set.h>
+
+#include <algorithm>
+#include <set>
+
+#include "policy/upgrade.h"
+
+namespace fairlead {
+namespace {
+
+constexpr int64_t kMaxSpanSeconds = 366LL * 24 * 3600;
+constexpr size_t kMaxNameBytes = 128;
+constexpr size_t kMaxControlPayload = 125;  // RFC 6455 section 5.5.
+constexpr size_t kMaxCloseReason = 123;     // The same, less the code.
+constexpr size_t kMaxSubprotocols = 32;
+
+// Collects the first thing that is wrong with a request; checks that come later cost nothing then.
+class Checker {
+ public:
+  void Refuse(Reason reason, const std::string& path, const std::string& what) {
+    if (!failure_) failure_ = Failure{reason, Phase::kNotSent, path + ": " + what};
+  }
+  void Require(bool holds, const std::string& path, const std::string& what) {
+    if (!holds) Refuse(Reason::kInvalidField, path, what);
+  }
+  void NotYet(bool used, const std::string& path) {
+    if (used) Refuse(Reason::kNotImplemented, path, "is not possible in this version");
+  }
+  void Adopt(const Failure& failure, const std::string& prefix) {
+    if (!failure_) failure_ = Failure{failure.reason, failure.phase, prefix + failure.message};
+  }
+
+  enum class Zero { kAllowed, kRefused };
+  // A span that may be absent. The largest is a year: longer ones are mistakes.
+  Duration Span(bool present, const google::protobuf::Duration& span, Duration absent, const std::string& path,
+                Zero zero = Zero::kAllowed) {
+    if (!present) return absent;
+    const bool valid =
+        span.seconds() >= 0 && span.seconds() <= kMaxSpanSeconds && span.nanos() >= 0 && span.nanos() <= 999'999'999;
+    Require(valid, path, "must be a span between zero and 366 days");
+    const Duration value =
+        valid ? std::chrono::seconds(span.seconds()) + std::chrono::nanoseconds(span.nanos()) : absent;
+    Require(zero == Zero::kAllowed || value != Duration::zero(), path, "must not be zero");
+    return value;
+  }
+
+  Match Parts(const v1::Match& match, const std::string& path) {
+    Match parts;
+    for (const std::string& part : match.contains()) {
+      Require(!part.empty(), path + ".contains", "must not have an empty part");
+      parts.contains.push_back(part);
+    }
+    return parts;
+  }
+
+  FrameKind Kind(v1::FrameKind kind, const std::string& path) {
+    Require(v1::FrameKind_IsValid(kind), path, "is not a FrameKind");
+    return kind == v1::FRAME_KIND_BINARY ? FrameKind::kBinary : FrameKind::kText;
+  }
+
+  template <typename T>
+  Result<T> Finish(T value) {
+    if (failure_) return std::unexpected(*failure_);
+    return value;
+  }
+  bool failed() const { return failure_.has_value(); }
+
+ private:
+  std::optional<Failure> failure_;
+};
+
+bool IsName(std::string_view name) {
+  return !name.empty() && name.size() <= kMaxNameBytes && std::ranges::all_of(name, [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' ||
+           c == ':' || c == '-';
+  });
+}
+constexpr auto kNameRule = "must match [A-Za-z0-9._:-]{1,128}";
+
+void CheckText(Checker& check, FrameKind kind, std::string_view payload, const std::string& path) {
+  check.Require(kind != FrameKind::kText || IsUtf8(payload), path, "a text frame must be UTF-8 (RFC 6455 section 5.6)");
+}
+
+HeartbeatPolicy ParseHeartbeat(Checker& check, const v1::Heartbeat& heartbeat) {
+  const std::string path = "open.heartbeat";
+  HeartbeatPolicy policy;
+  policy.interval = check.Span(heartbeat.has_interval(), heartbeat.interval(), policy.interval, path + ".interval");
+  switch (heartbeat.what_case()) {
+    case v1::Heartbeat::WHAT_NOT_SET:
+      break;
+    case v1::Heartbeat::kPing: {
+      policy.payload = heartbeat.ping();
+      // The longest that the tokens can make of it.
+      const size_t longest = FillTokens(policy.payload, WallTime::max(), UINT64_MAX).size();
+      check.Require(longest <= kMaxControlPayload, path + ".ping",
+                    "a ping's payload has at most 125 bytes (RFC 6455 section 5.5)");
+      break;
+    }
+    case v1::Heartbeat::kText:
+      policy.what = HeartbeatPolicy::What::kText;
+      policy.payload = heartbeat.text();
+      break;
+    case v1::Heartbeat::kBinary:
+      policy.what = HeartbeatPolicy::What::kBinary;
+      policy.payload = heartbeat.binary();
+      break;
+  }
+  policy.keepalive = check.Parts(heartbeat.keepalive(), path + ".keepalive");
+  policy.pong_timeout =
+      check.Span(heartbeat.has_pong_timeout(), heartbeat.pong_timeout(), policy.pong_timeout, path + ".pong_timeout");
+  if (policy.what != HeartbeatPolicy::What::kPing && policy.keepalive.empty()) {
+    check.Require(!heartbeat.has_pong_timeout() || policy.pong_timeout == Duration::zero(), path + ".pong_timeout",
+                  "a text or binary heartbeat needs keepalive, which tells its answer");
+    policy.pong_timeout = Duration::zero();
+  }
+  policy.idle_timeout =
+      check.Span(heartbeat.has_idle_timeout(), heartbeat.idle_timeout(), policy.idle_timeout, path + ".idle_timeout");
+  policy.write_timeout = check.Span(heartbeat.has_write_timeout(), heartbeat.write_timeout(), policy.write_timeout,
+                                    path + ".write_timeout", Checker::Zero::kRefused);
+  return policy;
+}
+
+ReconnectPolicy ParseReconnect(Checker& check, const v1::ReconnectPolicy& reconnect) {
+  const std::string path = "open.reconnect";
+  ReconnectPolicy policy;
+  if (reconnect.has_enabled()) policy.enabled = reconnect.enabled();
+  if (reconnect.has_first_retry_at_once()) policy.first_retry_at_once = reconnect.first_retry_at_once();
+  policy.initial_backoff = check.Span(reconnect.has_initial_backoff(), reconnect.initial_backoff(),
+                                      policy.initial_backoff, path + ".initial_backoff", Checker::Zero::kRefused);
+  const Duration max_absent = std::max(policy.max_backoff, policy.initial_backoff);
+  policy.max_backoff =
+      check.Span(reconnect.has_max_backoff(), reconnect.max_backoff(), max_absent, path + ".max_backoff");
+  check.Require(policy.max_backoff >= policy.initial_backoff, path + ".max_backoff",
+                "must not be below initial_backoff");
+  if (reconnect.has_backoff_factor()) policy.backoff_factor = reconnect.backoff_factor();
+  check.Require(policy.backoff_factor >= 1 && policy.backoff_factor <= 100, path + ".backoff_factor",
+                "must be between 1 and 100");
+  if (reconnect.has_max_attempts()) policy.max_attempts = reconnect.max_attempts();
+  policy.max_outage =
+      check.Span(reconnect.has_max_outage(), reconnect.max_outage(), policy.max_outage, path + ".max_outage");
+  policy.stable_after =
+      check.Span(reconnect.has_stable_after(), reconnect.stable_after(), policy.stable_after, path + ".stable_after");
+  check.NotYet(reconnect.has_max_age(), path + ".max_age");
+  check.NotYet(reconnect.make_before_break(), path + ".make_before_break");
+  return policy;
+}
+
+std::vector<SetupStep> ParseSetup(Checker& check, const google::protobuf::RepeatedPtrField<v1::SetupStep>& setup,
+                                  const Limits& limits) {
+  std::vector<SetupStep> steps;
+  std::set<std::string_view> keys;
+  for (int i = 0; i < setup.size(); ++i) {
+    const v1::SetupStep& step = setup[i];
+    const std::string path = "open.setup[" + std::to_string(i) + "]";
+    check.NotYet(step.what_case() == v1::SetupStep::kAsk, path + ".ask");
+    check.NotYet(step.charges_size() != 0, path + ".charges");
+    check.Require(IsName(step.key()), path + ".key", kNameRule);
+    check.Require(keys.insert(step.key()).second, path + ".key", "is the key of an earlier step too");
+    check.Require(step.has_payload(), path + ".payload", "is required");
+    SetupStep parsed{.key = step.key(), .payload = step.payload(), .kind = check.Kind(step.kind(), path + ".kind")};
+    CheckText(check, parsed.kind, parsed.payload, path + ".payload");
+    parsed.expect = check.Parts(step.expect(), path + ".expect");
+    parsed.reject = check.Parts(step.reject(), path + ".reject");
+    check.Require(parsed.reject.empty() || !parsed.expect.empty(), path + ".reject",
+                  "needs expect: nothing would wait for it");
+    parsed.timeout =
+        check.Span(step.has_timeout(), step.timeout(), parsed.timeout, path + ".timeout", Checker::Zero::kRefused);
+    steps.push_back(std::move(parsed));
+  }
+  if (steps.size() > limits.setup_steps) {
+    check.Refuse(Reason::kLimitReached, "open.setup", "limits.setup_steps is " + std::to_string(limits.setup_steps));
+  }
+  if (Setup(steps).bytes() > limits.setup_bytes) {
+    check.Refuse(Reason::kLimitReached, "open.setup", "limits.setup_bytes is " + std::to_string(limits.setup_bytes));
+  }
+  return steps;
+}
+
+DeliveryOptions ParseDelivery(Checker& check, const v1::Delivery& delivery, const std::string& path) {
+  DeliveryOptions options;
+  check.Require(v1::Overflow_IsValid(delivery.overflow()), path + ".overflow", "is not an Overflow");
+  if (delivery.overflow() == v1::OVERFLOW_DETACH) options.overflow = Overflow::kDetach;
+  options.max_delay =
+      check.Span(delivery.has_max_delay(), delivery.max_delay(), options.max_delay, path + ".max_delay");
+  check.Require(options.max_delay <= std::chrono::seconds(1), path + ".max_delay", "must be at most 1 s");
+  return options;
+}
+
+Start CheckStart(Checker& check, const v1::Start& start, const std::string& path) {
+  Start parsed;
+  switch (start.from_case()) {
+    case v1::Start::FROM_NOT_SET:
+    case v1::Start::kHead:
+      break;
+    case v1::Start::kOldest:
+      parsed.from = Start::From::kOldest;
+      break;
+    case v1::Start::kAfter:
+      parsed = {Start::From::kAfter, start.after().epoch(), start.after().sequence()};
+      check.Require(!parsed.epoch.empty(), path + ".after.epoch",
+                    "is required: sequences of another journal say nothing");
+      break;
+  }
+  return parsed;
+}
+
+WebSocketOptions ParseWebSocket(Checker& check, const v1::WebSocketOptions& websocket, const Limits& limits) {
+  const std::string path = "open.websocket";
+  WebSocketOptions options;
+  options.subprotocols = {websocket.subprotocols().begin(), websocket.subprotocols().end()};
+  check.Require(options.subprotocols.size() <= kMaxSubprotocols, path + ".subprotocols", "must be at most 32");
+  for (const std::string& name : options.subprotocols) {
+    check.Require(name.size() <= kMaxNameBytes && IsToken(name), path + ".subprotocols",
+                  "must be tokens (RFC 9110 section 5.6.2) of at most 128 bytes");
+  }
+  options.permessage_deflate = websocket.permessage_deflate();
+  const uint64_t ceiling = limits.message_bytes - kMessageOverheadBytes;
+  options.max_message_bytes = std::min(options.max_message_bytes, ceiling);
+  if (websocket.has_max_message_bytes()) options.max_message_bytes = websocket.max_message_bytes();
+  check.Require(options.max_message_bytes > 0, path + ".max_message_bytes", "must not be zero");
+  if (options.max_message_bytes > ceiling) {
+    check.Refuse(
+        Reason::kLimitReached, path + ".max_message_bytes",
+        "at most " + std::to_string(ceiling) + ": limits.message_bytes less " + std::to_string(kMessageOverheadBytes));
+  }
+  return options;
+}
+
+Journal::Limits ParseRetention(Checker& check, const v1::Retention& retention, const Limits& limits,
+                               uint64_t max_message_bytes) {
+  const std::string path = "open.retention";
+  Journal::Limits journal;
+  const uint64_t least = max_message_bytes + Journal::kEntryBytes;
+  journal.bytes = std::min<uint64_t>(std::max<uint64_t>(journal.bytes, least), limits.journal_bytes);
+  if (retention.has_journal_bytes()) journal.bytes = retention.journal_bytes();
+  check.Require(journal.bytes >= least, path + ".journal_bytes",
+                "must be at least " + std::to_string(least) + ", websocket.max_message_bytes and 64");
+  if (journal.bytes > limits.journal_bytes) {
+    check.Refuse(Reason::kLimitReached, path + ".journal_bytes",
+                 "limits.journal_bytes is " + std::to_string(limits.journal_bytes));
+  }
+  journal.age = check.Span(retention.has_journal_age(), retention.journal_age(), journal.age, path + ".journal_age");
+  check.NotYet(retention.has_linger(), path + ".linger");
+  return journal;
+}
+
+Result<void> CheckKnownAt(const google::protobuf::Message& message, const std::string& path) {
+  const google::protobuf::Reflection& reflection = *message.GetReflection();
+  const auto& unknown = reflection.GetUnknownFields(message);
+  if (!unknown.empty()) {
+    return NotSent(Reason::kUnknownField, path + ": field number " + std::to_string(unknown.field(0).number()) +
+                                              " is not known to this version");
+  }
+  std::vector<const google::protobuf::FieldDescriptor*> fields;
+  reflection.ListFields(message, &fields);
+  for (const auto* field : fields) {
+    if (field->cpp_type() != google::protobuf::FieldDescriptor::CPPTYPE_MESSAGE) continue;
+    const std::string name = path + "." + field->name();
+    const int count = field->is_repeated() ? reflection.FieldSize(message, field) : 1;
+    for (int i = 0; i < count; ++i) {
+      const auto& inner = field->is_repeated() ? reflection.GetRepeatedMessage(message, field, i)
+                                               : reflection.GetMessage(message, field);
+      if (auto known = CheckKnownAt(inner, name); !known) return known;
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<void> CheckKnown(const google::protobuf::Message& message) {
+  return CheckKnownAt(message, message.GetDescriptor()->name());
+}
+
+Result<void> CheckSessionName(std::string_view name, std::string_view field) {
+  // The gateway's own names of anonymous sessions begin with "~".
+  if (IsName(name.starts_with('~') ? name.substr(1) : name)) return {};
+  return NotSent(Reason::kInvalidField, std::string(field) + ": " + kNameRule);
+}
+
+Result<Start> ParseStart(const v1::Start& start, std::string_view path) {
+  Checker check;
+  const Start parsed = CheckStart(check, start, std::string(path));
+  return check.Finish(parsed);
+}
+
+Result<OpenRequest> ParseOpen(const v1::Open& open, const Limits& limits) {
+  Checker check;
+  OpenRequest request;
+  check.Require(open.session().empty() || IsName(open.session()), "open.session", kNameRule);
+  request.session = open.session();
+  check.NotYet(open.has_socket(), "open.socket");
+  check.NotYet(open.ask_before_dial(), "open.ask_before_dial");
+  check.NotYet(open.connect_charges_size() != 0, "open.connect_charges");
+  check.NotYet(!open.profile().empty(), "open.profile");
+  check.Require(open.has_target(), "open.target", "is required");
+  if (!check.failed()) {
+    if (auto url = ParseTarget(open.target().url(), limits.url_bytes)) {
+      request.options.url = std::move(*url);
+    } else {
+      check.Adopt(url.error(), "open.");
+    }
+  }
+  for (const v1::Header& header : open.target().headers())
+    request.options.headers.push_back({header.name(), header.value()});
+  if (auto headers = CheckUpgradeHeaders(request.options.headers, limits.header_bytes); !headers)
+    check.Adopt(headers.error(), "open.");
+  request.start = CheckStart(check, open.start(), "open.start");
+  request.options.websocket = ParseWebSocket(check, open.websocket(), limits);
+  request.options.heartbeat = ParseHeartbeat(check, open.heartbeat());
+  request.options.reconnect = ParseReconnect(check, open.reconnect());
+  request.options.setup = ParseSetup(check, open.setup(), limits);
+  request.delivery = ParseDelivery(check, open.delivery(), "open.delivery");
+  request.options.journal =
+      ParseRetention(check, open.retention(), limits, request.options.websocket.max_message_bytes);
+  request.options.dial_timeout = check.Span(open.has_dial_timeout(), open.dial_timeout(), request.options.dial_timeout,
+                                            "open.dial_timeout", Checker::Zero::kRefused);
+  return check.Finish(std::move(request));
+}
+
+Result<JoinRequest> ParseJoin(const v1::Join& join) {
+  Checker check;
+  check.NotYet(!join.identity().empty(), "join.identity");
+  if (auto name = CheckSessionName(join.session(), "join.session"); !name) check.Adopt(name.error(), "");
+  JoinRequest request{
+      .session = join.session(), .start = CheckStart(check, join.start(), "join.start"), .delivery = {}};
+  request.delivery = ParseDelivery(check, join.delivery(), "join.delivery");
+  return check.Finish(std::move(request));
+}
+
+Result<SendCommand> ParseSend(uint64_t id, v1::Send& send, const Limits& limits) {
+  Checker check;
+  check.NotYet(send.charges_size() != 0, "send.charges");
+  check.NotYet(!send.permit().empty(), "send.permit");
+  check.NotYet(!send.answers().empty(), "send.answers");
+  SendCommand command{
+      .id = id, .kind = check.Kind(send.kind(), "send.kind"), .payload = std::move(*send.mutable_payload())};
+  CheckText(check, command.kind, command.payload, "send.payload");
+  command.generation = send.generation();
+  command.max_wait = check.Span(send.has_max_wait(), send.max_wait(), Duration::zero(), "send.max_wait");
+  check.Require(send.setup_key().empty() || IsName(send.setup_key()), "send.setup_key", kNameRule);
+  command.setup_key = send.setup_key();
+  for (const std::string& key : send.forget_setup_keys()) {
+    check.Require(IsName(key), "send.forget_setup_keys", kNameRule);
+    command.forget_setup_keys.push_back(key);
+  }
+  check.Require(command.forget_setup_keys.size() <= limits.setup_steps, "send.forget_setup_keys",
+                "more than limits.setup_steps, " + std::to_string(limits.setup_steps));
+  return check.Finish(std::move(command));
+}
+
+Result<std::string> ParsePing(const v1::Ping& ping) {
+  Checker check;
+  check.Require(ping.payload().size() <= kMaxControlPayload, "ping.payload",
+                "must have at most 125 bytes (RFC 6455 section 5.5)");
+  return check.Finish(ping.payload());
+}
+
+Result<CloseCommand> ParseClose(const v1::Close& close) {
+  Checker check;
+  const uint32_t code = close.code() == 0 ? 1000 : close.code();
+  const bool sendable =
+      code == 1000 || code == 1001 || code == 1003 || (code >= 1007 && code <= 1014) || (code >= 3000 && code <= 4999);
+  check.Require(sendable, "close.code", "is not a code that may be sent (RFC 6455 section 7.4)");
+  check.Require(close.reason().size() <= kMaxCloseReason, "close.reason", "must have at most 123 bytes");
+  return check.Finish(CloseCommand{static_cast<uint16_t>(code), close.reason()});
+}
+
+}  // namespace fairlead

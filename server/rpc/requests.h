@@ -1,0 +1,50 @@
+// From the API's requests to the session's options: checked whole, defaults filled in. What this version does not
+// honour is refused by name.
+#pragma once
+
+#include <fairlead/v1/session.pb.h>
+
+#include <string_view>
+
+#include "base/limits.h"
+#include "session/options.h"
+#include "session/subscription.h"
+
+namespace fairlead {
+
+// How a channel wants its entries.
+struct DeliveryOptions {
+  Overflow overflow = Overflow::kSkip;
+  Duration max_delay = std::chrono::microseconds(500);
+};
+
+struct OpenRequest {
+  std::string session;  // Empty: anonymous.
+  Start start;
+  DeliveryOptions delivery;
+  SessionOptions options;
+};
+
+struct JoinRequest {
+  std::string session;
+  Start start;
+  DeliveryOptions delivery;
+};
+
+// Room that an event needs in a message beside its frame's payload.
+inline constexpr uint64_t kMessageOverheadBytes = 4096;
+
+Result<OpenRequest> ParseOpen(const v1::Open& open, const Limits& limits);
+Result<JoinRequest> ParseJoin(const v1::Join& join);
+Result<SendCommand> ParseSend(uint64_t id, v1::Send& send, const Limits& limits);  // Takes the payload.
+Result<std::string> ParsePing(const v1::Ping& ping);
+Result<CloseCommand> ParseClose(const v1::Close& close);
+Result<Start> ParseStart(const v1::Start& start, std::string_view path);
+
+// A session's name in a request of its own; required. `field` is its name.
+Result<void> CheckSessionName(std::string_view name, std::string_view field);
+
+// kUnknownField with its place, if the message or one within it carries a field that this version does not know.
+Result<void> CheckKnown(const google::protobuf::Message& message);
+
+}  // namespace fairlead

@@ -1,0 +1,121 @@
+#include "rpc/services.h"
+
+#include <algorithm>
+
+#include "rpc/attach_stream.h"
+#include "rpc/events.h"
+#include "rpc/requests.h"
+#include "rpc/status.h"
+#include "rpc/tail_stream.h"
+
+namespace fairlead {
+namespace {
+
+constexpr uint32_t kDefaultPage = 100;
+constexpr uint32_t kMaxPage = 1000;
+
+grpc::Status NotInThisVersion(const std::string& method) {
+  return ToStatus({Reason::kNotImplemented, Phase::kNotSent, method + ": is not possible in this version"});
+}
+
+}  // namespace
+
+grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* SessionServiceImpl::Attach(
+    grpc::CallbackServerContext* context) {
+  return AttachStream::Begin(identity_, streams_, *context);
+}
+
+grpc::ServerWriteReactor<v1::TailResponse>* SessionServiceImpl::Tail(grpc::CallbackServerContext* /*context*/,
+                                                                     const v1::TailRequest* request) {
+  return TailStream::Begin(identity_, *request, streams_);
+}
+
+grpc::ServerUnaryReactor* SessionServiceImpl::ListSessions(grpc::CallbackServerContext* context,
+                                                           const v1::ListSessionsRequest* request,
+                                                           v1::ListSessionsResponse* response) {
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  streams_.timers().Post([this, request, response, reactor] {
+    if (auto known = CheckKnown(*request); !known) return Finish(reactor, ToStatus(known.error()));
+    const uint32_t count = request->page_size() == 0 ? kDefaultPage : std::min(request->page_size(), kMaxPage);
+    // The token is the last name of the page before; one more than asked for tells whether there is a next page.
+    const auto sessions = streams_.registry().List(identity_, request->page_token(), count + 1);
+    for (size_t i = 0; i < std::min<size_t>(count, sessions.size()); ++i)
+      *response->add_sessions() = Describe(*sessions[i]);
+    if (sessions.size() > count) response->set_next_page_token(sessions[count - 1]->name());
+    Finish(reactor, grpc::Status::OK);
+  });
+  return reactor;
+}
+
+grpc::ServerUnaryReactor* SessionServiceImpl::GetSession(grpc::CallbackServerContext* context,
+                                                         const v1::GetSessionRequest* request,
+                                                         v1::GetSessionResponse* response) {
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  streams_.timers().Post([this, request, response, reactor] {
+    const auto session = Find(*request, request->session(), reactor);
+    if (session == nullptr) return;
+    *response->mutable_session() = Describe(*session);
+    Finish(reactor, grpc::Status::OK);
+  });
+  return reactor;
+}
+
+grpc::ServerUnaryReactor* SessionServiceImpl::CloseSession(grpc::CallbackServerContext* context,
+                                                           const v1::CloseSessionRequest* request,
+                                                           v1::CloseSessionResponse* /*response*/) {
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  streams_.timers().Post([this, request, reactor] {
+    const auto session = Find(*request, request->session(), reactor);
+    if (session == nullptr) return;
+    session->Close({Reason::kClosed, Phase::kUnspecified, "CloseSession closed the session"});
+    session->WhenClosed([this, reactor] { Finish(reactor, grpc::Status::OK); });
+  });
+  return reactor;
+}
+
+std::shared_ptr<Session> SessionServiceImpl::Find(const google::protobuf::Message& request, const std::string& name,
+                                                  grpc::ServerUnaryReactor* reactor) {
+  Result<void> valid = CheckKnown(request);
+  if (valid) valid = CheckSessionName(name, "session");
+  auto session = valid ? streams_.registry().Find(identity_, name) : nullptr;
+  if (valid && session == nullptr)
+    valid = NotSent(Reason::kSessionNotFound, "session: \"" + name + "\" is not a live session");
+  if (!valid) Finish(reactor, ToStatus(valid.error()));
+  return session;
+}
+
+void SessionServiceImpl::Finish(grpc::ServerUnaryReactor* reactor, grpc::Status status) {
+  streams_.flusher().Run([reactor, status = std::move(status)] { reactor->Finish(status); });
+}
+
+grpc::Status HttpServiceImpl::Send(grpc::ServerContext* /*context*/, const v1::SendRequest* /*request*/,
+                                   v1::SendResponse* /*response*/) {
+  return NotInThisVersion("HttpService.Send");
+}
+
+grpc::Status HttpServiceImpl::Pipeline(
+    grpc::ServerContext* /*context*/, grpc::ServerReaderWriter<v1::PipelineResponse, v1::PipelineRequest>* /*stream*/) {
+  return NotInThisVersion("HttpService.Pipeline");
+}
+
+grpc::Status HttpServiceImpl::Download(grpc::ServerContext* /*context*/, const v1::DownloadRequest* /*request*/,
+                                       grpc::ServerWriter<v1::DownloadResponse>* /*writer*/) {
+  return NotInThisVersion("HttpService.Download");
+}
+
+grpc::Status QuotaServiceImpl::Acquire(grpc::ServerContext* /*context*/, const v1::AcquireRequest* /*request*/,
+                                       v1::AcquireResponse* /*response*/) {
+  return NotInThisVersion("QuotaService.Acquire");
+}
+
+grpc::Status QuotaServiceImpl::ListQuotas(grpc::ServerContext* /*context*/, const v1::ListQuotasRequest* /*request*/,
+                                          v1::ListQuotasResponse* /*response*/) {
+  return NotInThisVersion("QuotaService.ListQuotas");
+}
+
+grpc::Status QuotaServiceImpl::ReportUsage(grpc::ServerContext* /*context*/, const v1::ReportUsageRequest* /*request*/,
+                                           v1::ReportUsageResponse* /*response*/) {
+  return NotInThisVersion("QuotaService.ReportUsage");
+}
+
+}  // namespace fairlead

@@ -1,0 +1,63 @@
+// The services of one listener: whoever comes by it has its identity.
+#pragma once
+
+#include <fairlead/v1/http.grpc.pb.h>
+#include <fairlead/v1/quota.grpc.pb.h>
+#include <fairlead/v1/session.grpc.pb.h>
+
+#include <string>
+
+#include "rpc/streams.h"
+
+namespace fairlead {
+
+using SessionServiceBase = v1::SessionService::WithRawCallbackMethod_Attach<v1::SessionService::WithCallbackMethod_Tail<
+    v1::SessionService::WithCallbackMethod_ListSessions<v1::SessionService::WithCallbackMethod_GetSession<
+        v1::SessionService::WithCallbackMethod_CloseSession<v1::SessionService::Service>>>>>;
+
+// gRPC's threads; the work is posted to the loop. The streams outlive it.
+class SessionServiceImpl final : public SessionServiceBase {
+ public:
+  SessionServiceImpl(std::string identity, Streams& streams) : identity_(std::move(identity)), streams_(streams) {}
+
+  grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* Attach(grpc::CallbackServerContext* context) override;
+  grpc::ServerWriteReactor<v1::TailResponse>* Tail(grpc::CallbackServerContext* context,
+                                                   const v1::TailRequest* request) override;
+  grpc::ServerUnaryReactor* ListSessions(grpc::CallbackServerContext* context, const v1::ListSessionsRequest* request,
+                                         v1::ListSessionsResponse* response) override;
+  grpc::ServerUnaryReactor* GetSession(grpc::CallbackServerContext* context, const v1::GetSessionRequest* request,
+                                       v1::GetSessionResponse* response) override;
+  grpc::ServerUnaryReactor* CloseSession(grpc::CallbackServerContext* context, const v1::CloseSessionRequest* request,
+                                         v1::CloseSessionResponse* response) override;
+
+ private:
+  // Checks the request and finds its session, on the loop; else finishes the reactor and returns null.
+  std::shared_ptr<Session> Find(const google::protobuf::Message& request, const std::string& name,
+                                grpc::ServerUnaryReactor* reactor);
+  void Finish(grpc::ServerUnaryReactor* reactor, grpc::Status status);
+
+  const std::string identity_;
+  Streams& streams_;
+};
+
+// Not possible in this version: every call is refused by name.
+class HttpServiceImpl final : public v1::HttpService::Service {
+ public:
+  grpc::Status Send(grpc::ServerContext* context, const v1::SendRequest* request, v1::SendResponse* response) override;
+  grpc::Status Pipeline(grpc::ServerContext* context,
+                        grpc::ServerReaderWriter<v1::PipelineResponse, v1::PipelineRequest>* stream) override;
+  grpc::Status Download(grpc::ServerContext* context, const v1::DownloadRequest* request,
+                        grpc::ServerWriter<v1::DownloadResponse>* writer) override;
+};
+
+class QuotaServiceImpl final : public v1::QuotaService::Service {
+ public:
+  grpc::Status Acquire(grpc::ServerContext* context, const v1::AcquireRequest* request,
+                       v1::AcquireResponse* response) override;
+  grpc::Status ListQuotas(grpc::ServerContext* context, const v1::ListQuotasRequest* request,
+                          v1::ListQuotasResponse* response) override;
+  grpc::Status ReportUsage(grpc::ServerContext* context, const v1::ReportUsageRequest* request,
+                           v1::ReportUsageResponse* response) override;
+};
+
+}  // namespace fairlead

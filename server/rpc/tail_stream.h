@@ -1,0 +1,54 @@
+// One Tail stream: a session's entries as readable messages, one at a time. Threads and the way out are those of
+// rpc/attach_stream.
+#pragma once
+
+#include <fairlead/v1/session.pb.h>
+#include <grpcpp/impl/codegen/server_callback.h>
+#include <grpcpp/server_context.h>
+
+#include <memory>
+
+#include "rpc/streams.h"
+#include "session/subscription.h"
+
+namespace fairlead {
+
+class TailStream final : public grpc::ServerWriteReactor<v1::TailResponse>,
+                         public std::enable_shared_from_this<TailStream>,
+                         private Subscription::Listener,
+                         private Streams::Member {
+ public:
+  // Keeps itself until OnDone. Any thread.
+  static TailStream* Begin(const std::string& identity, const v1::TailRequest& request, Streams& streams);
+
+ private:
+  TailStream(Streams& streams, const v1::TailRequest& request) : streams_(streams), request_(request) {}
+
+  // gRPC's threads.
+  void OnWriteDone(bool ok) override;
+  void OnCancel() override;
+  void OnDone() override;
+
+  // The loop.
+  void Join(const std::string& identity);
+  void Waiting(Subscription& subscription, size_t bytes) override;
+  void Ponged(Subscription& /*subscription*/, std::string_view /*payload*/, Duration /*round_trip*/) override {}
+  void Drain(WallTime /*deadline*/) override {}  // Its session's end ends it.
+  void WriteNext();
+  // What comes next; false: nothing yet.
+  bool Fill();
+  void End(grpc::Status status);
+
+  Streams& streams_;
+  const v1::TailRequest request_;
+  std::shared_ptr<TailStream> self_;
+  std::unique_ptr<Subscription> subscription_;  // Loop only.
+  v1::TailResponse response_;
+  uint64_t written_ = 0;
+  bool writing_ = false;
+  bool posted_ = false;  // WriteNext is on its way.
+  bool last_ = false;    // response_ is the last.
+  bool ended_ = false;
+};
+
+}  // namespace fairlead

@@ -1,0 +1,42 @@
+// What an adapter asks of a session, checked and with defaults filled in. fairlead.v1.Open and Send document each
+// field.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "net/dial.h"
+#include "policy/backoff.h"
+#include "policy/heartbeat.h"
+#include "policy/journal.h"
+#include "policy/setup.h"
+
+namespace fairlead {
+
+struct SessionOptions {
+  TargetUrl url;
+  std::vector<Header> headers;
+  WebSocketOptions websocket;
+  Duration dial_timeout = std::chrono::seconds(10);
+  HeartbeatPolicy heartbeat;
+  ReconnectPolicy reconnect;
+  std::vector<SetupStep> setup;
+  Journal::Limits journal;
+};
+
+struct SendCommand {
+  uint64_t id = 0;
+  FrameKind kind = FrameKind::kText;
+  std::string payload;
+  uint64_t generation = 0;               // Zero: any.
+  Duration max_wait = Duration::zero();  // Zero: fail at once.
+  std::string setup_key = {};
+  std::vector<std::string> forget_setup_keys = {};
+};
+
+struct CloseCommand {
+  uint16_t code = 1000;  // RFC 6455 section 7.4.
+  std::string reason = {};
+};
+
+}  // namespace fairlead

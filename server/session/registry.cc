@@ -1,0 +1,79 @@
+#include "session/registry.h"
+
+#include <algorithm>
+
+#include "base/log.h"
+
+namespace fairlead {
+
+Registry::Registry(Dialler& dialler, Timers& timers, Random random, const Limits& limits,
+                   std::function<std::string()> unique)
+    : surroundings_{.dialler = dialler, .timers = timers, .random = std::move(random), .limits = limits},
+      unique_(std::move(unique)) {
+  surroundings_.reclaim_journals = [this] { ReclaimJournals(); };
+}
+
+Result<std::shared_ptr<Session>> Registry::Open(const std::string& identity, const std::string& name,
+                                                SessionOptions options) {
+  if (draining_) return NotSent(Reason::kDraining, "the gateway is shutting down");
+  const size_t limit = surroundings_.limits.sessions;
+  if (sessions_.size() >= limit)
+    return NotSent(Reason::kLimitReached, "limits.sessions, " + std::to_string(limit) + ", are open");
+  const std::string id = unique_();
+  Key key{identity, name.empty() ? "~" + id.substr(0, 12) : name};
+  if (sessions_.contains(key)) {
+    return NotSent(Reason::kSessionLive,
+                   "session: \"" + name +
+                       "\" is live; taking it over is not possible in this version: Join it, or close it first");
+  }
+  auto session = std::make_shared<Session>(identity, key.second, id, std::move(options), surroundings_,
+                                           [this](Session& closed) { Closed(closed); });
+  Log(Level::kInfo, "session.open",
+      {{"session", session->name()}, {"identity", identity}, {"url", session->options().url.Origin()}, {"epoch", id}});
+  sessions_.emplace(std::move(key), session);
+  return session;
+}
+
+std::shared_ptr<Session> Registry::Find(const std::string& identity, const std::string& name) const {
+  const auto found = sessions_.find({identity, name});
+  return found == sessions_.end() ? nullptr : found->second;
+}
+
+std::vector<std::shared_ptr<Session>> Registry::List(const std::string& identity, const std::string& after,
+                                                     size_t count) const {
+  std::vector<std::shared_ptr<Session>> page;
+  for (auto at = sessions_.upper_bound({identity, after}); at != sessions_.end() && at->first.first == identity; ++at) {
+    if (page.size() == count) break;
+    page.push_back(at->second);
+  }
+  return page;
+}
+
+void Registry::Drain(std::function<void()> done) {
+  draining_ = true;
+  drained_ = std::move(done);
+  std::vector<std::shared_ptr<Session>> all;
+  for (const auto& [key, session] : sessions_) all.push_back(session);
+  for (const auto& session : all) {
+    session->Close({Reason::kDraining, Phase::kUnspecified, "the gateway is shutting down"}, {.code = 1001});
+  }
+  if (sessions_.empty() && drained_) surroundings_.timers.Post(std::exchange(drained_, nullptr));
+}
+
+void Registry::Closed(Session& session) {
+  sessions_.erase({session.identity(), session.name()});
+  if (draining_ && sessions_.empty() && drained_) surroundings_.timers.Post(std::exchange(drained_, nullptr));
+}
+
+void Registry::ReclaimJournals() {
+  while (surroundings_.journal_bytes > surroundings_.limits.total_journal_bytes) {
+    const auto largest =
+        std::ranges::max_element(sessions_, {}, [](const auto& entry) { return entry.second->journal().bytes(); });
+    if (largest == sessions_.end()) return;
+    const size_t before = largest->second->journal().bytes();
+    largest->second->ShrinkJournal(before - before / 8);
+    if (largest->second->journal().bytes() == before) return;  // Only newest entries are left.
+  }
+}
+
+}  // namespace fairlead

@@ -1,0 +1,45 @@
+// All live sessions, by identity and name.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "session/session.h"
+
+namespace fairlead {
+
+// Loop thread.
+class Registry {
+ public:
+  // Name and epoch of a session come from `unique`, which never returns the same twice.
+  Registry(Dialler& dialler, Timers& timers, Random random, const Limits& limits, std::function<std::string()> unique);
+
+  // Creates a session; an empty name makes an anonymous one. It does not dial until Begin. Refused: a live name, too
+  // many sessions.
+  Result<std::shared_ptr<Session>> Open(const std::string& identity, const std::string& name, SessionOptions options);
+  // Null: no such session of this identity.
+  std::shared_ptr<Session> Find(const std::string& identity, const std::string& name) const;
+  // Up to `count` of the identity's sessions whose names follow `after`, by name.
+  std::vector<std::shared_ptr<Session>> List(const std::string& identity, const std::string& after, size_t count) const;
+  size_t size() const { return sessions_.size(); }
+
+  // Refuses new sessions, closes all, and runs the callback when they are CLOSED.
+  void Drain(std::function<void()> done);
+
+ private:
+  using Key = std::pair<std::string, std::string>;
+  void Closed(Session& session);
+  // The largest journal gives up an eighth, again and again, until the total is within its limit.
+  void ReclaimJournals();
+
+  Surroundings surroundings_;
+  std::function<std::string()> unique_;
+  std::map<Key, std::shared_ptr<Session>> sessions_;
+  std::function<void()> drained_;
+  bool draining_ = false;
+};
+
+}  // namespace fairlead

@@ -1,0 +1,454 @@
+#include "session/session.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/log.h"
+
+namespace fairlead {
+namespace {
+
+constexpr size_t kMaxPingsUnderWay = 16;
+
+Outgoing SetupFrame(const SetupStep& step) {
+  return {.what = Outgoing::What::kSetup, .kind = step.kind, .payload = step.payload, .setup_key = step.key};
+}
+
+}  // namespace
+
+Session::Session(std::string identity, std::string name, std::string epoch, SessionOptions options,
+                 Surroundings& surroundings, std::function<void(Session&)> on_closed)
+    : identity_(std::move(identity)),
+      name_(std::move(name)),
+      epoch_(std::move(epoch)),
+      options_(std::move(options)),
+      around_(surroundings),
+      on_closed_(std::move(on_closed)),
+      created_at_(surroundings.timers.WallNow()),
+      lifecycle_(options_.reconnect),
+      journal_(options_.journal),
+      setup_(options_.setup),
+      retry_timer_(surroundings.timers.MakeTimer()),
+      setup_timer_(surroundings.timers.MakeTimer()),
+      expiry_timer_(surroundings.timers.MakeTimer()),
+      liveness_timer_(surroundings.timers.MakeTimer()) {}
+
+Session::~Session() {
+  around_.journal_bytes -= counted_journal_bytes_;
+  around_.send_queue_bytes -= counted_outbox_bytes_;
+}
+
+void Session::Begin() { Enter(lifecycle_.Start(around_.timers.Now())); }
+
+// ---- The way up and down: each change of state is announced, then done. ----
+
+void Session::Enter(StateChange change) {
+  const State state = change.state;
+  const std::optional<Failure> cause = change.cause;
+  const Duration retry_in = change.retry_in.value_or(Duration::zero());
+  if (cause) last_failure_ = cause;
+  Log(Level::kInfo, "session.state",
+      {{"session", name_},
+       {"identity", identity_},
+       {"state", Name(state)},
+       {"generation", change.generation},
+       {"attempt", change.attempt},
+       {"retry_in", retry_in},
+       {"reason", cause ? Name(cause->reason) : std::string_view()},
+       {"message", cause ? std::string_view(cause->message) : std::string_view()}});
+  Append({.generation = change.generation,
+          .time = around_.timers.WallNow(),
+          .what = std::make_unique<StateChange>(std::move(change))},
+         0);
+  switch (state) {
+    case State::kConnecting:
+      return Dial();
+    case State::kOpening:
+      return GoOn(setup_.Begin());
+    case State::kOpen:
+      outbox_.BindWaiting();
+      ArmExpiry();
+      return Pump();
+    case State::kReconnecting:
+      return retry_timer_->At(around_.timers.Now() + retry_in, [this] { Enter(lifecycle_.RetryDue()); });
+    case State::kClosed:
+      return End(*cause);
+  }
+}
+
+void Session::Dial() {
+  dialling_ = around_.dialler.Dial({options_.url, options_.headers, options_.websocket, options_.dial_timeout},
+                                   [this](std::expected<std::unique_ptr<Transport>, Loss> outcome) {
+                                     // This callback lives in what it replaces: keep that until the end.
+                                     const auto dialling = std::exchange(dialling_, nullptr);
+                                     if (outcome) return Dialled(std::move(*outcome));
+                                     Lose(outcome.error());
+                                   });
+}
+
+void Session::Dialled(std::unique_ptr<Transport> transport) {
+  transport_ = std::move(transport);
+  last_heard_ = around_.timers.WallNow();
+  heartbeat_.emplace(options_.heartbeat, around_.timers.Now());
+  transport_->Start(*this);
+  ArmLiveness();
+  Enter(lifecycle_.Dialled(last_heard_));
+}
+
+void Session::GoOn(Setup::Verdict verdict) {
+  switch (verdict) {
+    case Setup::Verdict::kWait:
+      return;
+    case Setup::Verdict::kSend: {
+      const SetupStep& step = setup_.current();
+      setup_timer_->At(around_.timers.Now() + step.timeout, [this, key = step.key] {
+        Lose({.cause = {Reason::kSetupTimeout, Phase::kSentNoReply,
+                        "setup step \"" + key + "\" was not answered in time"}});
+      });
+      outbox_.Bind(SetupFrame(step));
+      return Pump();
+    }
+    case Setup::Verdict::kDone:
+      setup_timer_->Cancel();
+      return Enter(lifecycle_.SetUp(around_.timers.Now()));
+    case Setup::Verdict::kRejected:
+      setup_timer_->Cancel();
+      return Say({.cause = {Reason::kSetupRejected, Phase::kReplied,
+                            "the exchange rejected setup step \"" + setup_.current().key + "\""},
+                  .fatal = true},
+                 {});
+  }
+}
+
+// We end the transport politely: the loss counts when it has ended.
+void Session::Say(Loss goodbye, CloseCommand close) {
+  const bool saying = leaving();
+  goodbye_ = std::move(goodbye);
+  setup_timer_->Cancel();
+  if (!saying) transport_->Close(close.code, std::move(close.reason));
+}
+
+void Session::Ended(const Loss& loss) {
+  Loss end = loss;
+  if (goodbye_) {
+    end.cause = goodbye_->cause;
+    end.fatal = goodbye_->fatal;
+  }
+  Lose(std::move(end));
+}
+
+// There is no transport any more, or none came of a dial.
+void Session::Lose(Loss loss) {
+  if (transport_) {
+    loss.last_heard = last_heard_;
+    const auto transport = std::exchange(transport_, nullptr);
+    heartbeat_.reset();
+    liveness_timer_->Cancel();
+    liveness_due_.reset();
+    setup_timer_->Cancel();
+    pings_.clear();
+    heartbeat_queued_ = false;
+    goodbye_.reset();
+    Outbox::Left left = outbox_.TransportEnded();
+    CountOutbox();
+    if (left.in_flight) {
+      Remember(*left.in_flight);
+      Tell(*left.in_flight, Outcome::kUnknown,
+           Failure{loss.cause.reason, Phase::kPartlySent,
+                   "the transport ended while this was being written: " + loss.cause.message});
+    }
+    for (const Outgoing& item : left.not_begun) {
+      Tell(item, Outcome::kNotSent,
+           Failure{loss.cause.reason, Phase::kNotSent,
+                   "the transport ended before this was written: " + loss.cause.message});
+    }
+  }
+  Enter(closing_ ? lifecycle_.Close(loss) : lifecycle_.Lost(around_.timers.Now(), loss, around_.random()));
+}
+
+void Session::Close(Failure cause, CloseCommand close) {
+  if (closed() || closing_) return;
+  closing_ = true;
+  retry_timer_->Cancel();
+  dialling_.reset();
+  Loss goodbye{.cause = std::move(cause)};
+  if (transport_) return Say(std::move(goodbye), std::move(close));
+  Enter(lifecycle_.Close(goodbye));
+}
+
+void Session::End(const Failure& cause) {
+  const auto self = shared_from_this();  // on_closed_ drops the registry's.
+  for (const Outgoing& item : outbox_.Abandon()) {
+    Tell(item, Outcome::kNotSent, Failure{cause.reason, Phase::kNotSent, "the session ended: " + cause.message});
+  }
+  CountOutbox();
+  expiry_timer_->Cancel();
+  for (Subscription* subscription : subscriptions_) subscription->EndWith({cause, /*session_closed=*/true});
+  on_closed_(*this);
+  for (auto& callback : std::exchange(when_closed_, {})) around_.timers.Post(std::move(callback));
+}
+
+void Session::WhenClosed(std::function<void()> callback) {
+  if (closed()) return around_.timers.Post(std::move(callback));
+  when_closed_.push_back(std::move(callback));
+}
+
+// ---- What comes from the exchange. ----
+
+void Session::Received(FrameKind kind, std::string payload) {
+  last_heard_ = around_.timers.WallNow();
+  ++counts_.received_frames;
+  counts_.received_bytes += payload.size();
+  const bool opening = state() == State::kOpening;
+  // The matches look at the payload before the journal takes it; what follows from them comes after it.
+  heartbeat_->Received(payload, around_.timers.Now());
+  const Setup::Verdict verdict = opening && !leaving() ? setup_.Received(payload) : Setup::Verdict::kWait;
+  const size_t bytes = payload.size();
+  Append({.generation = generation(), .time = last_heard_, .what = FrameEntry{kind, std::move(payload)}}, bytes);
+  GoOn(verdict);
+}
+
+void Session::Ponged(std::string_view payload) {
+  last_heard_ = around_.timers.WallNow();
+  const SteadyTime now = around_.timers.Now();
+  heartbeat_->Pong(now);
+  heartbeat_round_trip_ = heartbeat_->round_trip();
+  // A pong answers the latest ping of its payload, and all before it (RFC 6455 section 5.5.3).
+  const auto answered = std::ranges::find(pings_, payload, &PingUnderWay::payload);
+  if (answered == pings_.end()) return;
+  const PingUnderWay ping = *answered;
+  pings_.erase(pings_.begin(), answered + 1);
+  if (ping.heartbeat) return;
+  for (Subscription* subscription : subscriptions_) {
+    if (subscription->owner()) subscription->Ponged(payload, now - ping.sent_at);
+  }
+}
+
+// ---- Liveness. ----
+
+void Session::ArmLiveness() {
+  const std::optional<SteadyTime> next = heartbeat_->Next();
+  if (!next || (liveness_due_ && *liveness_due_ <= *next)) return;
+  liveness_due_ = next;
+  liveness_timer_->At(*next, [this] { CheckLiveness(); });
+}
+
+void Session::CheckLiveness() {
+  liveness_due_.reset();
+  const SteadyTime now = around_.timers.Now();
+  const Heartbeat::Verdict verdict = heartbeat_->Check(now, transport_->BytesAcknowledged());
+  if (verdict.dead && !leaving()) return Lose({.cause = *verdict.dead});
+  if (verdict.beat) {
+    heartbeat_->Beaten(now);
+    // One that is still waiting to be written stands for this one too.
+    if (!std::exchange(heartbeat_queued_, true) && !leaving()) {
+      const HeartbeatPolicy& policy = heartbeat_->policy();
+      outbox_.Bind({.what = Outgoing::What::kHeartbeat,
+                    .ping_frame = policy.what == HeartbeatPolicy::What::kPing,
+                    .kind = policy.what == HeartbeatPolicy::What::kBinary ? FrameKind::kBinary : FrameKind::kText,
+                    .payload = heartbeat_->NextPayload(around_.timers.WallNow())});
+      Pump();
+    }
+  }
+  ArmLiveness();
+}
+
+// ---- What the owner wants written. ----
+
+void Session::Send(SendCommand command) {
+  Outgoing item{.what = Outgoing::What::kSend,
+                .kind = command.kind,
+                .payload = std::move(command.payload),
+                .id = command.id,
+                .setup_key = std::move(command.setup_key),
+                .forget_setup_keys = std::move(command.forget_setup_keys)};
+  if (!item.setup_key.empty()) {
+    const bool another = !setup_.Has(item.setup_key);
+    if (another && setup_.size() >= around_.limits.setup_steps) {
+      return Tell(item, Outcome::kNotSent, NotSent(Reason::kLimitReached, "limits.setup_steps are stored").error());
+    }
+    if (setup_.bytes() + item.payload.size() > around_.limits.setup_bytes) {
+      return Tell(item, Outcome::kNotSent, NotSent(Reason::kLimitReached, "limits.setup_bytes are stored").error());
+    }
+  }
+  Accept(std::move(item), command.generation, command.max_wait);
+}
+
+void Session::Ping(uint64_t id, std::string payload) {
+  Outgoing item{.what = Outgoing::What::kPing, .ping_frame = true, .payload = std::move(payload), .id = id};
+  const auto unanswered = std::ranges::count(pings_, false, &PingUnderWay::heartbeat);
+  if (static_cast<size_t>(unanswered) >= kMaxPingsUnderWay) {
+    return Tell(
+        item, Outcome::kNotSent,
+        NotSent(Reason::kLimitReached, std::to_string(kMaxPingsUnderWay) + " pings wait for their pong").error());
+  }
+  Accept(std::move(item), /*generation=*/0, Duration::zero());
+}
+
+void Session::Accept(Outgoing item, uint64_t generation, Duration max_wait) {
+  const auto refuse = [&](Reason reason, std::string message) {
+    Tell(item, Outcome::kNotSent, Failure{reason, Phase::kNotSent, std::move(message)});
+  };
+  const bool open = state() == State::kOpen && !leaving();
+  if (closed() || closing_) return refuse(Reason::kNotOpen, "the session is closing");
+  if (generation != 0 && (!open || generation != this->generation())) {
+    return refuse(Reason::kWrongGeneration, "the transport is of generation " + std::to_string(this->generation()) +
+                                                (open ? "" : " and not OPEN") + ", the command is for " +
+                                                std::to_string(generation));
+  }
+  if (!open && max_wait == Duration::zero()) {
+    return refuse(Reason::kNotOpen,
+                  "the session is " + std::string(Name(state())) + "; a max_wait would wait for OPEN");
+  }
+  const size_t bytes = Outbox::kItemBytes + item.payload.size();
+  if (outbox_.bytes() + bytes > around_.limits.send_queue_bytes) {
+    return refuse(Reason::kLimitReached, "limits.send_queue_bytes, " + std::to_string(around_.limits.send_queue_bytes) +
+                                             ": sends of this session are waiting to be written");
+  }
+  if (around_.send_queue_bytes + bytes > around_.limits.total_send_queue_bytes) {
+    return refuse(Reason::kLimitReached, "limits.total_send_queue_bytes, " +
+                                             std::to_string(around_.limits.total_send_queue_bytes) +
+                                             ": sends of all sessions are waiting to be written");
+  }
+  if (open) {
+    outbox_.Bind(std::move(item));
+    return Pump();
+  }
+  outbox_.Wait(std::move(item), around_.timers.Now() + max_wait);
+  CountOutbox();
+  ArmExpiry();
+}
+
+void Session::ArmExpiry() {
+  const std::optional<SteadyTime> next = outbox_.NextDeadline();
+  if (!next) return expiry_timer_->Cancel();
+  expiry_timer_->At(*next, [this] {
+    for (const Outgoing& item : outbox_.Expired(around_.timers.Now())) {
+      Tell(item, Outcome::kNotSent,
+           Failure{Reason::kWaitExpired, Phase::kNotSent,
+                   "no OPEN transport within max_wait; the session is " + std::string(Name(state()))});
+    }
+    CountOutbox();
+    ArmExpiry();
+  });
+}
+
+// One write is under way at a time.
+void Session::Pump() {
+  if (transport_ && !leaving()) {
+    if (const Outgoing* next = outbox_.Next()) {
+      const SteadyTime now = around_.timers.Now();
+      heartbeat_->WriteBegan(now);
+      ArmLiveness();
+      if (next->ping_frame) {
+        pings_.push_back({next->payload, now, next->what == Outgoing::What::kHeartbeat});
+        transport_->Ping(next->payload);
+      } else {
+        transport_->Write(next->kind, next->payload);
+      }
+    }
+  }
+  CountOutbox();
+}
+
+void Session::Written() {
+  const Outgoing item = outbox_.Written();
+  heartbeat_->WriteEnded();
+  if (!item.ping_frame) ++counts_.sent_frames;
+  counts_.sent_bytes += item.payload.size();
+  if (item.what == Outgoing::What::kHeartbeat) heartbeat_queued_ = false;
+  Remember(item);
+  Tell(item, Outcome::kWritten);
+  Pump();
+  if (item.what == Outgoing::What::kSetup && state() == State::kOpening && !leaving())
+    GoOn(setup_.Written(item.setup_key));
+}
+
+// Write and memory change in one step: what the exchange has, or may have, is what the next transport gets.
+void Session::Remember(const Outgoing& item) {
+  if (item.what != Outgoing::What::kSend) return;
+  for (const std::string& key : item.forget_setup_keys) setup_.Forget(key);
+  if (!item.setup_key.empty()) setup_.Store({.key = item.setup_key, .payload = item.payload, .kind = item.kind});
+}
+
+void Session::Reconnect(uint64_t id) {
+  if (closed() || closing_) {
+    return Tell(id, Outcome::kNotSent, Failure{Reason::kNotOpen, Phase::kNotSent, "the session is closing"});
+  }
+  Tell(id, Outcome::kDone);
+  if (transport_) {
+    if (!leaving()) {
+      Say({.cause = {Reason::kReconnectRequested, Phase::kUnspecified, "the owner asked for a new transport"}}, {});
+    }
+  } else if (state() == State::kReconnecting) {
+    retry_timer_->Cancel();
+    Enter(lifecycle_.RetryDue());
+  }
+}
+
+void Session::Tell(const Outgoing& item, Outcome outcome, std::optional<Failure> failure) {
+  if (item.what == Outgoing::What::kSend || item.what == Outgoing::What::kPing)
+    Tell(item.id, outcome, std::move(failure));
+}
+
+void Session::Tell(uint64_t id, Outcome outcome, std::optional<Failure> failure) {
+  if (id == 0) return;
+  Append({.generation = generation(),
+          .time = around_.timers.WallNow(),
+          .what = std::make_unique<CommandResult>(CommandResult{id, outcome, std::move(failure)})},
+         0);
+}
+
+// ---- Journal and subscribers. ----
+
+uint64_t Session::Append(Entry entry, size_t bytes) {
+  const uint64_t sequence = journal_.Append(std::move(entry));
+  CountJournal();
+  bool overflowed = false;
+  for (Subscription* subscription : subscriptions_) {
+    subscription->Appended(bytes);
+    overflowed = overflowed || subscription->overflowed();
+  }
+  if (overflowed) {
+    // Not now: leaving may close the session, in the middle of what appended this.
+    around_.timers.Post([self = shared_from_this()] {
+      const std::vector<Subscription*> all = self->subscriptions_;
+      for (Subscription* subscription : all) {
+        if (subscription->overflowed()) self->Leave(*subscription);
+      }
+    });
+  }
+  return sequence;
+}
+
+void Session::ShrinkJournal(size_t bytes) {
+  journal_.Shrink(bytes);
+  CountJournal();
+}
+
+void Session::CountJournal() {
+  around_.journal_bytes += journal_.bytes() - counted_journal_bytes_;
+  counted_journal_bytes_ = journal_.bytes();
+  if (around_.journal_bytes > around_.limits.total_journal_bytes && around_.reclaim_journals)
+    around_.reclaim_journals();
+}
+
+void Session::CountOutbox() {
+  around_.send_queue_bytes += outbox_.bytes() - counted_outbox_bytes_;
+  counted_outbox_bytes_ = outbox_.bytes();
+}
+
+void Session::Join(Subscription& subscription) {
+  is_new_ = false;
+  subscriptions_.push_back(&subscription);
+  if (closed()) subscription.EndWith({last_failure_.value_or(Failure{}), /*session_closed=*/true});
+}
+
+void Session::Leave(Subscription& subscription) {
+  const auto gone = std::ranges::find(subscriptions_, &subscription);
+  if (gone == subscriptions_.end()) return;
+  subscriptions_.erase(gone);
+  if (subscriptions_.empty()) Close({Reason::kDetached, Phase::kUnspecified, "the last subscriber has left"});
+}
+
+}  // namespace fairlead

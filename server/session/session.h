@@ -1,0 +1,157 @@
+// A supervised socket: drives policy/lifecycle over transports and fills a journal.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/limits.h"
+#include "net/dial.h"
+#include "policy/journal.h"
+#include "policy/lifecycle.h"
+#include "policy/outbox.h"
+#include "session/options.h"
+#include "session/subscription.h"
+
+namespace fairlead {
+
+// What sessions use of the world, and what they use up together. Outlives them.
+struct Surroundings {
+  Dialler& dialler;
+  Timers& timers;
+  Random random;
+  const Limits& limits;
+  size_t journal_bytes = 0;                     // Of all journals.
+  size_t send_queue_bytes = 0;                  // Of all outboxes.
+  std::function<void()> reclaim_journals = {};  // Called when journal_bytes exceeds its limit.
+};
+
+// Loop thread. Owned by the registry while it lives, and by its subscriptions until they have read its end.
+class Session final : public std::enable_shared_from_this<Session>, private Transport::Listener {
+ public:
+  Session(std::string identity, std::string name, std::string epoch, SessionOptions options, Surroundings& surroundings,
+          std::function<void(Session&)> on_closed);
+  ~Session();
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+
+  // The first dial.
+  void Begin();
+
+  // The owner's commands. What becomes of one with an id is an entry of the journal.
+  void Send(SendCommand command);
+  void Ping(uint64_t id, std::string payload);
+  void Reconnect(uint64_t id);
+  // Ends the session, with a close frame to the exchange if there is a transport.
+  void Close(Failure cause, CloseCommand close = {});
+  // Runs the callback once the session is CLOSED; soon, if it is.
+  void WhenClosed(std::function<void()> callback);
+
+  // For subscriptions. The last one to leave closes the session.
+  void Join(Subscription& subscription);
+  void Leave(Subscription& subscription);
+
+  // For the registry: the journal gives up old entries.
+  void ShrinkJournal(size_t bytes);
+
+  struct Counts {
+    uint64_t received_frames = 0;
+    uint64_t received_bytes = 0;
+    uint64_t sent_frames = 0;
+    uint64_t sent_bytes = 0;
+  };
+  const std::string& identity() const { return identity_; }
+  const std::string& name() const { return name_; }
+  const std::string& epoch() const { return epoch_; }
+  const SessionOptions& options() const { return options_; }
+  const Journal& journal() const { return journal_; }
+  State state() const { return lifecycle_.state(); }
+  uint64_t generation() const { return lifecycle_.generation(); }
+  bool closed() const { return lifecycle_.state() == State::kClosed; }
+  bool closing() const { return closing_ || closed(); }
+  // No subscriber has joined yet.
+  bool IsNew() const { return is_new_; }
+  const Counts& counts() const { return counts_; }
+  WallTime created_at() const { return created_at_; }
+  std::vector<std::string> SetupKeys() const { return setup_.Keys(); }
+  const std::vector<Subscription*>& subscriptions() const { return subscriptions_; }
+  const std::optional<Failure>& last_failure() const { return last_failure_; }
+  std::optional<Duration> heartbeat_round_trip() const { return heartbeat_round_trip_; }
+
+ private:
+  // From the transport.
+  void Received(FrameKind kind, std::string payload) override;
+  void Ponged(std::string_view payload) override;
+  void Written() override;
+  void Ended(const Loss& loss) override;
+
+  void Enter(StateChange change);
+  void Dial();
+  void Dialled(std::unique_ptr<Transport> transport);
+  void GoOn(Setup::Verdict verdict);
+  void CheckLiveness();
+  void ArmLiveness();
+  void Say(Loss goodbye, CloseCommand close);
+  void Lose(Loss loss);
+  void End(const Failure& cause);
+
+  void Accept(Outgoing item, uint64_t generation, Duration max_wait);
+  void Pump();
+  void ArmExpiry();
+  void Tell(const Outgoing& item, Outcome outcome, std::optional<Failure> failure = std::nullopt);
+  void Tell(uint64_t id, Outcome outcome, std::optional<Failure> failure = std::nullopt);
+  void Remember(const Outgoing& item);
+  uint64_t Append(Entry entry, size_t bytes);
+  void CountJournal();
+  void CountOutbox();
+  bool leaving() const { return goodbye_.has_value(); }
+
+  const std::string identity_;
+  const std::string name_;
+  const std::string epoch_;
+  SessionOptions options_;
+  Surroundings& around_;
+  std::function<void(Session&)> on_closed_;
+  std::vector<std::function<void()>> when_closed_;
+  const WallTime created_at_;
+
+  Lifecycle lifecycle_;
+  Journal journal_;
+  Setup setup_;
+  Outbox outbox_;
+  std::optional<Heartbeat> heartbeat_;  // Of the transport.
+  std::unique_ptr<Dialling> dialling_;
+  std::unique_ptr<Transport> transport_;
+  std::optional<Loss> goodbye_;  // We are closing the transport, and this is why.
+  bool closing_ = false;         // And the session with it.
+
+  std::unique_ptr<Timer> retry_timer_;
+  std::unique_ptr<Timer> setup_timer_;
+  std::unique_ptr<Timer> expiry_timer_;
+  std::unique_ptr<Timer> liveness_timer_;
+  std::optional<SteadyTime> liveness_due_;
+
+  // Pings whose pong has not come; a heartbeat's has no command.
+  struct PingUnderWay {
+    std::string payload;
+    SteadyTime sent_at;
+    bool heartbeat = false;
+  };
+  std::deque<PingUnderWay> pings_;
+  bool heartbeat_queued_ = false;
+
+  std::vector<Subscription*> subscriptions_;
+  bool is_new_ = true;
+  Counts counts_;
+  WallTime last_heard_;
+  std::optional<Failure> last_failure_;
+  std::optional<Duration> heartbeat_round_trip_;
+  size_t counted_journal_bytes_ = 0;  // What the surroundings have counted of this session.
+  size_t counted_outbox_bytes_ = 0;
+};
+
+}  // namespace fairlead

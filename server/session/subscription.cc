@@ -1,0 +1,86 @@
+#include "session/subscription.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "session/session.h"
+
+namespace fairlead {
+
+Subscription::Subscription(std::shared_ptr<Session> session, Listener& listener, bool owner, const Start& start,
+                           Overflow overflow)
+    : session_(std::move(session)), listener_(listener), owner_(owner), overflow_(overflow) {
+  const Journal& journal = session_->journal();
+  switch (start.from) {
+    case Start::From::kHead:
+      next_ = journal.head() + 1;
+      start_ = StartOutcome::kLive;
+      break;
+    case Start::From::kOldest:
+      next_ = journal.oldest();
+      start_ = StartOutcome::kLive;
+      break;
+    case Start::From::kAfter:
+      if (start.epoch == session_->epoch()) {
+        // Beyond the head lies nothing that was ever given; the cursor waits at the head.
+        next_ = std::min(start.sequence, journal.head()) + 1;
+        start_ = StartOutcome::kResumed;
+      } else {
+        next_ = journal.oldest();
+        start_ = StartOutcome::kEpochChanged;
+      }
+      break;
+  }
+  if (session_->IsNew() && start_ == StartOutcome::kLive) start_ = StartOutcome::kNew;
+  session_->Join(*this);
+}
+
+Subscription::~Subscription() { session_->Leave(*this); }
+
+bool Subscription::HasEntries() const { return !held_ && !overflowed_ && next_ <= session_->journal().head(); }
+
+std::optional<Subscription::Gap> Subscription::TakeGap() {
+  const uint64_t oldest = session_->journal().oldest();
+  const uint64_t head = session_->journal().head();
+  // A held channel is told of its end all the same: what it has not been given it will never see.
+  if (held_ && end_ && !overflowed_ && next_ <= head) return Gap{std::exchange(next_, head + 1), head};
+  if (held_ || overflowed_ || next_ >= oldest) return std::nullopt;
+  return Gap{std::exchange(next_, oldest), oldest - 1};
+}
+
+const Entry* Subscription::Peek() const {
+  return HasEntries() && next_ >= session_->journal().oldest() ? &session_->journal().at(next_) : nullptr;
+}
+
+const Subscription::End* Subscription::ended() const {
+  if (!end_) return nullptr;
+  const bool all_taken = overflowed_ || next_ > session_->journal().head();
+  return all_taken ? &*end_ : nullptr;
+}
+
+void Subscription::Hold(bool on) {
+  held_ = on;
+  if (HasEntries()) listener_.Waiting(*this, 0);
+}
+
+uint64_t Subscription::lag() const { return session_->journal().head() + 1 - next_; }
+
+void Subscription::Appended(size_t bytes) {
+  if (overflow_ == Overflow::kDetach && !overflowed_ && next_ < session_->journal().oldest()) {
+    overflowed_ = true;
+    return EndWith(
+        {Failure{Reason::kOverflow, Phase::kUnspecified,
+                 "the journal no longer holds what comes after sequence " + std::to_string(next_ - 1) + " of epoch " +
+                     session_->epoch() + ", the last that was delivered; start AFTER it to go on, with a gap"},
+         /*session_closed=*/false});
+  }
+  if (HasEntries()) listener_.Waiting(*this, bytes);
+}
+
+void Subscription::EndWith(End end) {
+  if (end_) return;
+  end_ = std::move(end);
+  listener_.Waiting(*this, 0);
+}
+
+}  // namespace fairlead

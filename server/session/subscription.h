@@ -1,0 +1,94 @@
+// A channel's place in a session: a cursor into its journal. What a subscriber is given, what it has missed and when it
+// is ended follow from where the cursor is and where the ring's tail is.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "base/failure.h"
+#include "base/time.h"
+#include "policy/journal.h"
+
+namespace fairlead {
+
+class Session;
+
+// Of fairlead.v1.Overflow and Start.
+enum class Overflow { kSkip, kDetach };
+struct Start {
+  enum class From { kHead, kOldest, kAfter };
+  From from = From::kHead;
+  std::string epoch = {};  // kAfter.
+  uint64_t sequence = 0;   // kAfter.
+};
+// Values equal those of fairlead.v1.StartOutcome.
+enum class StartOutcome : int { kNew = 1, kLive = 2, kResumed = 3, kEpochChanged = 4 };
+
+// Loop thread. Destroying it leaves the session.
+class Subscription {
+ public:
+  class Listener {
+   public:
+    // Something waits to be taken: an entry of so many payload bytes, or the end. Must not call back.
+    virtual void Waiting(Subscription& subscription, size_t bytes) = 0;
+    // To the owner.
+    virtual void Ponged(Subscription& subscription, std::string_view payload, Duration round_trip) = 0;
+
+   protected:
+    ~Listener() = default;
+  };
+  struct Gap {
+    uint64_t from = 0;
+    uint64_t to = 0;
+  };
+  struct End {
+    Failure cause;
+    bool session_closed = false;
+  };
+
+  // The listener outlives it.
+  Subscription(std::shared_ptr<Session> session, Listener& listener, bool owner, const Start& start, Overflow overflow);
+  ~Subscription();
+  Subscription(const Subscription&) = delete;
+  Subscription& operator=(const Subscription&) = delete;
+
+  // What comes next, in this order: a gap if the tail has passed the cursor, then entries, then the end. Nothing of the
+  // first two while held.
+  std::optional<Gap> TakeGap();
+  const Entry* Peek() const;  // Valid until the loop's next event.
+  uint64_t next_sequence() const { return next_; }
+  void Advance() { ++next_; }
+  // The end, once everything before it is taken.
+  const End* ended() const;
+
+  void Hold(bool on);
+  bool held() const { return held_; }
+  bool owner() const { return owner_; }
+  StartOutcome start() const { return start_; }
+  const std::shared_ptr<Session>& session() const { return session_; }
+  uint64_t lag() const;
+
+  // For the session. An overflowed subscription has left it.
+  bool overflowed() const { return overflowed_; }
+  void Appended(size_t bytes);
+  void EndWith(End end);
+  void Ponged(std::string_view payload, Duration round_trip) { listener_.Ponged(*this, payload, round_trip); }
+
+ private:
+  bool HasEntries() const;
+
+  std::shared_ptr<Session> session_;
+  Listener& listener_;
+  bool owner_;
+  Overflow overflow_;
+  bool held_ = false;
+  uint64_t next_ = 1;  // The sequence to be given next.
+  StartOutcome start_ = StartOutcome::kLive;
+  std::optional<End> end_;
+  bool overflowed_ = false;
+};
+
+}  // namespace fairlead

@@ -1,0 +1,265 @@
+#include "exchange/control.h"
+
+#include <algorithm>
+#include <boost/json.hpp>
+#include <charconv>
+#include <exception>
+#include <expected>
+#include <vector>
+
+#include "exchange/record_json.h"
+
+namespace exchange {
+namespace {
+
+namespace json = boost::json;
+
+constexpr const char* kHelp[] = {
+    "GET /connections[?target=SUBSTRING]: every connection, oldest first, without headers and frames",
+    "GET /connections/ID or /connections/latest: one connection, with the upgrade's headers and all that it received",
+    "GET /feeds: the numbering feeds, with their latest number",
+    "POST /fault {connection, kind, ...}: kind is drop, reset, reset_at_byte {byte}, stall, half_close, close {code, "
+    "reason}, "
+    "corrupt {corruption: opcode|masked|rsv|utf8|continuation|long_ping}, silent, no_pong, never_read, lift",
+    "POST /accept {mode, ms}: mode is normal, refuse, reset, silent, never_upgrade, slow_handshake {ms}; for new "
+    "connections",
+    "POST /send {connection, text|base64|ping|pong}: one message or control frame outside the feed",
+    "POST /reset {connections}: forgets closed connections and unused feeds; with connections true, resets the live "
+    "ones first "
+    "and accepts normally again",
+    "connection is an id, \"latest\" (the latest open one), \"all\" (open ones), or {target: SUBSTRING} (open ones)",
+};
+
+struct Failure {
+  int status = 400;
+  std::string text;
+};
+template <typename T>
+using Result = std::expected<T, Failure>;
+
+auto Fail(int status, std::string text) { return std::unexpected(Failure{status, std::move(text)}); }
+
+std::string Text(const json::string& text) { return {text.data(), text.size()}; }
+
+Result<json::object> ParseBody(const std::string& body) {
+  if (body.empty()) return json::object();
+  json::error_code error;
+  auto value = json::parse({body.data(), body.size()}, error);
+  if (error || !value.is_object()) return Fail(400, "the body is not a JSON object");
+  return value.as_object();
+}
+
+// JSON members as the parameters that a query would have.
+Result<Parameters> ToParameters(const json::object& body) {
+  Parameters parameters;
+  for (const auto& member : body) {
+    const std::string name(member.key().data(), member.key().size());
+    const json::value& value = member.value();
+    if (value.is_string()) {
+      parameters[name] = Text(value.as_string());
+    } else if (value.is_number()) {
+      parameters[name] = json::serialize(value);
+    } else {
+      return Fail(400, name + " must be a string or a number");
+    }
+  }
+  return parameters;
+}
+
+using Connections = std::vector<std::shared_ptr<Connection>>;
+
+// Takes "connection" out of the body. Only connections whose upgrade is done count.
+Result<Connections> TakeConnections(const Shared& shared, json::object& body) {
+  const json::value wanted = body.contains("connection") ? body.at("connection") : json::value(nullptr);
+  body.erase("connection");
+  Connections open;
+  for (const auto& [id, connection] : shared.connections) {
+    if (connection->record().state == ConnectionRecord::State::kOpen) open.push_back(connection);
+  }
+  if (wanted == "all") return open;
+  if (wanted.is_object()) {
+    const auto* target = wanted.as_object().if_contains("target");
+    if (wanted.as_object().size() != 1 || !target || !target->is_string())
+      return Fail(400, "connection needs {\"target\": SUBSTRING}");
+    std::erase_if(
+        open, [&](const auto& connection) { return !connection->record().target.contains(Text(target->as_string())); });
+  } else if (wanted == "latest") {
+    if (!open.empty()) open.erase(open.begin(), open.end() - 1);
+  } else if (wanted.is_number()) {
+    json::error_code error;
+    const auto id = wanted.to_number<uint64_t>(error);
+    std::erase_if(open, [&](const auto& connection) { return error || connection->record().id != id; });
+  } else {
+    return Fail(400, "connection must be an id, \"latest\", \"all\" or {\"target\": SUBSTRING}");
+  }
+  if (open.empty()) return Fail(404, "no open connection is meant");
+  return open;
+}
+
+json::array Ids(const Connections& connections) {
+  json::array ids;
+  for (const auto& connection : connections) ids.push_back(connection->record().id);
+  return ids;
+}
+
+Result<json::object> ListConnections(const Shared& shared, Parameters query) {
+  const auto filter = query.extract("target");
+  if (!query.empty()) return Fail(400, "unknown parameter " + query.begin()->first);
+  json::array list;
+  for (const auto& record : shared.records.all()) {
+    if (!filter || record->target.contains(filter.mapped())) list.push_back(ToJson(*record, false));
+  }
+  return json::object{{"connections", std::move(list)},
+                      {"forgotten", shared.records.forgotten()},
+                      {"omitted", shared.records.omitted()}};
+}
+
+Result<json::object> GetConnection(const Shared& shared, const std::string& name) {
+  const auto& all = shared.records.all();
+  auto found = all.end();
+  if (name == "latest") {
+    if (!all.empty()) found = all.end() - 1;
+  } else {
+    uint64_t id = 0;
+    std::from_chars(name.data(), name.data() + name.size(), id);
+    if (name != std::to_string(id)) return Fail(400, "a connection is a number or latest");
+    found = std::ranges::find(all, id, [](const auto& record) { return record->id; });
+  }
+  if (found == all.end()) return Fail(404, "there is no connection " + name);
+  return ToJson(**found, true);
+}
+
+Result<json::object> ListFeeds(const Shared& shared) {
+  json::array list;
+  for (const auto& [name, feed] : shared.feeds.all()) list.push_back(ToJson(*feed, Clock::now()));
+  return json::object{{"feeds", std::move(list)}};
+}
+
+Result<json::object> PostFault(Shared& shared, json::object body) {
+  const auto connections = TakeConnections(shared, body);
+  if (!connections) return std::unexpected(connections.error());
+  auto parameters = ToParameters(body);
+  if (!parameters) return std::unexpected(parameters.error());
+  const auto kind = parameters->extract("kind");
+  if (!kind) return Fail(400, "kind is missing");
+  const auto fault = TakeFault(kind.mapped(), *parameters);
+  if (!fault) return Fail(400, fault.error());
+  if (!parameters->empty()) return Fail(400, "unknown member " + parameters->begin()->first);
+  if (fault->kind == Fault::Kind::kNeverUpgrade || fault->kind == Fault::Kind::kSlowHandshake) {
+    return Fail(400, "that is a fault of connect time: use /accept or the query");
+  }
+  Connections applied;
+  for (const auto& connection : *connections) {
+    if (connection->Apply(*fault)) applied.push_back(connection);
+  }
+  return json::object{{"applied", Ids(applied)}};
+}
+
+Result<json::object> PostAccept(const Control::SetAccept& set_accept, const json::object& body) {
+  auto parameters = ToParameters(body);
+  if (!parameters) return std::unexpected(parameters.error());
+  const auto mode = parameters->extract("mode");
+  if (!mode) return Fail(400, "mode is missing");
+  AcceptMode accept;
+  const std::string& name = mode.mapped();
+  using Kind = AcceptMode::Kind;
+  if (name == "normal") {
+    accept.kind = Kind::kNormal;
+  } else if (name == "refuse") {
+    accept.kind = Kind::kRefuse;
+  } else if (name == "reset") {
+    accept.kind = Kind::kReset;
+  } else if (name == "silent") {
+    accept.kind = Kind::kSilent;
+  } else if (name == "never_upgrade") {
+    accept.kind = Kind::kNeverUpgrade;
+  } else if (name == "slow_handshake") {
+    const auto fault = TakeFault(name, *parameters);
+    if (!fault) return Fail(400, fault.error());
+    accept = {.kind = Kind::kSlowHandshake, .delay = fault->delay};
+  } else {
+    return Fail(400, "there is no mode " + name);
+  }
+  if (!parameters->empty()) return Fail(400, "unknown member " + parameters->begin()->first);
+  set_accept(accept);
+  return json::object{{"mode", name}};
+}
+
+Result<json::object> PostSend(Shared& shared, json::object body) {
+  const auto connections = TakeConnections(shared, body);
+  if (!connections) return std::unexpected(connections.error());
+  if (body.size() != 1 || !body.begin()->value().is_string())
+    return Fail(400, "send needs one of text, base64, ping, pong");
+  const std::string_view name(body.begin()->key().data(), body.begin()->key().size());
+  std::string payload = Text(body.begin()->value().as_string());
+  Opcode opcode = Opcode::kText;
+  if (name == "base64") {
+    auto bytes = Base64Decode(payload);
+    if (!bytes) return Fail(400, "that is not base64");
+    payload = std::move(*bytes);
+    opcode = Opcode::kBinary;
+  } else if (name == "ping" || name == "pong") {
+    if (payload.size() > 125) return Fail(400, "a control frame carries at most 125 bytes");
+    opcode = name == "ping" ? Opcode::kPing : Opcode::kPong;
+  } else if (name != "text") {
+    return Fail(400, "unknown member " + std::string(name));
+  }
+  Connections sent;
+  for (const auto& connection : *connections) {
+    if (connection->Send(opcode, payload)) sent.push_back(connection);
+  }
+  return json::object{{"sent", Ids(sent)}};
+}
+
+Result<json::object> PostReset(Shared& shared, const Control::SetAccept& set_accept, const json::object& body) {
+  const auto* connections = body.if_contains("connections");
+  if (body.size() > (connections ? 1 : 0) || (connections && !connections->is_bool())) {
+    return Fail(400, "reset takes only {\"connections\": true}");
+  }
+  if (connections && connections->as_bool()) {
+    while (!shared.connections.empty()) shared.connections.begin()->second->Abort("fault:reset");
+    set_accept({});
+  }
+  shared.records.Forget();
+  shared.feeds.Forget();
+  return json::object{};
+}
+
+Result<json::object> Dispatch(Shared& shared, const Control::SetAccept& set_accept, const std::string& method,
+                              const std::string& text, const std::string& body) {
+  const auto target = ParseTarget(text);
+  if (!target) return Fail(400, target.error());
+  constexpr std::string_view kOne = "/connections/";
+  const std::string& path = target->path;
+  const bool lists = path == "/connections";
+  const bool reads = lists || path == "/feeds" || path == "/help" || path.starts_with(kOne);
+  const bool writes = path == "/fault" || path == "/accept" || path == "/send" || path == "/reset";
+  if (!reads && !writes) return Fail(404, "there is no " + path + "; GET /help lists what there is");
+  if (method != (reads ? "GET" : "POST")) return Fail(405, path + " takes " + (reads ? "GET" : "POST"));
+  if (!lists && !target->query.empty()) return Fail(400, "unknown parameter " + target->query.begin()->first);
+  if (lists) return ListConnections(shared, target->query);
+  if (path == "/feeds") return ListFeeds(shared);
+  if (path == "/help") return json::object{{"help", json::array(std::begin(kHelp), std::end(kHelp))}};
+  if (reads) return GetConnection(shared, path.substr(kOne.size()));
+  auto object = ParseBody(body);
+  if (!object) return std::unexpected(object.error());
+  if (path == "/fault") return PostFault(shared, std::move(*object));
+  if (path == "/accept") return PostAccept(set_accept, *object);
+  if (path == "/send") return PostSend(shared, std::move(*object));
+  return PostReset(shared, set_accept, *object);
+}
+
+}  // namespace
+
+ControlReply Control::Execute(const std::string& method, const std::string& target, const std::string& body) {
+  Result<json::object> result;
+  try {
+    result = Dispatch(shared_, set_accept_, method, target, body);
+  } catch (const std::exception& error) {  // a listener that does not get its port back, for one
+    result = Fail(409, error.what());
+  }
+  if (result) return {.status = 200, .json = json::serialize(*result)};
+  return {.status = result.error().status, .json = json::serialize(json::object{{"error", result.error().text}})};
+}
+
+}  // namespace exchange

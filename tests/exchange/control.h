@@ -1,0 +1,26 @@
+// What the control endpoint can do, apart from how it is reached.
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include "exchange/connection.h"
+#include "exchange/exchange.h"
+
+namespace exchange {
+
+// Loop thread.
+class Control {
+ public:
+  using SetAccept = std::function<void(const AcceptMode&)>;
+
+  Control(Shared& shared, SetAccept set_accept) : shared_(shared), set_accept_(std::move(set_accept)) {}
+
+  ControlReply Execute(const std::string& method, const std::string& target, const std::string& body);
+
+ private:
+  Shared& shared_;
+  const SetAccept set_accept_;
+};
+
+}  // namespace exchange

@@ -1,0 +1,93 @@
+#include "exchange/record_json.h"
+
+#include <boost/json.hpp>
+
+namespace exchange {
+namespace {
+
+namespace json = boost::json;
+
+// nullptr (null) stands for what has not happened.
+template <typename Number>
+json::value OrNull(Number number) {
+  return number == 0 ? json::value(nullptr) : json::value(number);
+}
+
+// The peer's bytes need not be UTF-8, which JSON must be.
+json::value Text(const std::string& text) {
+  return IsUtf8(text) ? json::value(text) : json::value("base64:" + Base64Encode(text));
+}
+
+json::array ToJson(const std::vector<ReceivedFrame>& frames) {
+  json::array list;
+  list.reserve(frames.size());
+  for (const ReceivedFrame& frame : frames) {
+    const std::string_view kind = OpcodeName(frame.opcode);
+    json::object object = {{"index", frame.index}, {"kind", std::string(kind)}, {"at_unix_ns", frame.at_unix_ns}};
+    const bool as_text = frame.opcode != Opcode::kBinary && IsUtf8(frame.payload);
+    object[as_text ? "text" : "base64"] = as_text ? frame.payload : Base64Encode(frame.payload);
+    list.push_back(std::move(object));
+  }
+  return list;
+}
+
+const char* StateName(ConnectionRecord::State state) {
+  switch (state) {
+    case ConnectionRecord::State::kHandshake:
+      return "handshake";
+    case ConnectionRecord::State::kOpen:
+      return "open";
+    case ConnectionRecord::State::kClosed:
+      break;
+  }
+  return "closed";
+}
+
+}  // namespace
+
+json::object ToJson(const ConnectionRecord& record, bool frames) {
+  json::object object = {
+      {"id", record.id},
+      {"state", StateName(record.state)},
+      {"tls", record.tls},
+      {"server_name", record.server_name},
+      {"target", Text(record.target)},
+      {"status", OrNull(record.status)},
+      {"subprotocol", record.subprotocol},
+      {"extensions", record.extensions},
+      {"accepted_at_unix_ns", record.accepted_at_unix_ns},
+      {"opened_at_unix_ns", OrNull(record.opened_at_unix_ns)},
+      {"closed_at_unix_ns", OrNull(record.closed_at_unix_ns)},
+      {"closed_by", record.closed_by.empty() ? json::value(nullptr) : json::value(record.closed_by)},
+      {"close_code_received", OrNull(record.close_code_received.value_or(0))},
+      {"close_reason_received", Text(record.close_reason_received)},
+      {"close_code_sent", OrNull(record.close_code_sent.value_or(0))},
+      {"protocol_error", record.protocol_error.empty() ? json::value(nullptr) : json::value(record.protocol_error)},
+      {"faults", json::value_from(record.faults)},
+      {"frames_sent", record.frames_sent},
+      {"feed_frames_sent", record.feed_frames_sent},
+      {"bytes_sent", record.bytes_sent},
+      {"first_number", OrNull(record.first_number)},
+      {"last_number", OrNull(record.last_number)},
+      {"frames_received", record.frames_received},
+      {"pings_received", record.pings_received},
+      {"pongs_received", record.pongs_received},
+      {"omitted", record.omitted},
+  };
+  if (!frames) return object;
+  json::array headers;
+  for (const auto& [name, value] : record.headers) headers.push_back(json::array{Text(name), Text(value)});
+  object["headers"] = std::move(headers);
+  object["frames"] = ToJson(record.frames);
+  object["pings"] = ToJson(record.pings);
+  object["pongs"] = ToJson(record.pongs);
+  return object;
+}
+
+json::object ToJson(const Feed& feed, Clock::time_point now) {
+  return {{"name", feed.name},      {"rate", feed.rate},
+          {"count", feed.count},    {"started", feed.started.has_value()},
+          {"head", feed.Head(now)}, {"last_sent", feed.driven}};
+}
+
+}  // namespace exchange

@@ -1,0 +1,240 @@
+// The connection's way out: feed, faults, and how sending ends.
+#include <sys/ioctl.h>
+
+#include <algorithm>
+#include <boost/asio/socket_base.hpp>
+
+#include "exchange/connection.h"
+
+namespace exchange {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr size_t kChunkBytes = 128 << 10;  // of feed in one write
+// A paced feed wakes up at most this often, and then sends all that is due.
+constexpr Clock::duration kShortestWait = 500us;
+// How long a client may take to read what is left, and to close its side, before the connection is cut.
+constexpr Clock::duration kPatience = 1s;
+
+}  // namespace
+
+bool Connection::Apply(const Fault& fault) {
+  if (record_->state != ConnectionRecord::State::kOpen || ending_ != Ending::kNone) return false;
+  using Kind = Fault::Kind;
+  if (fault.kind == Kind::kNeverUpgrade || fault.kind == Kind::kSlowHandshake) return false;
+  const std::string name(FaultName(fault.kind));
+  record_->faults.push_back(name);
+  switch (fault.kind) {
+    case Kind::kDrop:
+      End(Ending::kFin, "fault:" + name);
+      return true;
+    case Kind::kReset:
+      Abort("fault:" + name);
+      return true;
+    case Kind::kResetAtByte:
+      cut_at_byte_ = fault.byte;
+      if (record_->bytes_sent >= fault.byte) Abort("fault:" + name);
+      break;
+    case Kind::kStall:
+      stalled_ = true;
+      break;
+    case Kind::kHalfClose:
+      End(Ending::kFinButRead, "");
+      return true;
+    case Kind::kClose:
+      BeginClose(fault.code, fault.reason);
+      break;
+    case Kind::kCorrupt:
+      AppendCorrupt(fault.corruption);
+      break;
+    case Kind::kSilent:
+      silent_ = true;
+      pending_.clear();
+      break;
+    case Kind::kNoPong:
+      no_pong_ = true;
+      break;
+    case Kind::kNeverRead: {
+      never_read_ = true;
+      error_code ignored;
+      wire_->socket().set_option(asio::socket_base::receive_buffer_size(1), ignored);  // the kernel's least
+      break;
+    }
+    case Kind::kLift:
+      stalled_ = silent_ = no_pong_ = never_read_ = false;
+      ReadOn();
+      break;
+    case Kind::kNeverUpgrade:
+    case Kind::kSlowHandshake:
+      break;
+  }
+  Pump();
+  return true;
+}
+
+bool Connection::Send(Opcode opcode, std::string_view payload) {
+  if (record_->state != ConnectionRecord::State::kOpen || ending_ != Ending::kNone || closing_ || silent_) return false;
+  Queue(opcode, payload, false);
+  Pump();
+  return true;
+}
+
+void Connection::Queue(Opcode opcode, std::string_view payload, bool of_feed) {
+  if (silent_ || closing_) return;
+  AppendTo(pending_, {.opcode = opcode, .payload = payload}, of_feed);
+}
+
+void Connection::AppendTo(std::string& out, const Item& item, bool of_feed) {
+  if (static_cast<uint8_t>(item.opcode) & 8) return AppendFrame(out, item.opcode, item.payload);
+  const bool compress = deflater_ && !item.compressed;
+  AppendMessage(out, item.opcode, compress ? deflater_->Compress(item.payload) : item.payload, plan_.fragment,
+                compress || item.compressed);
+  ++record_->frames_sent;
+  if (of_feed) ++record_->feed_frames_sent;
+  if (of_feed && plan_.fault && plan_.fault_after_frames && record_->feed_frames_sent == *plan_.fault_after_frames) {
+    fault_due_ = true;
+  }
+  if (item.number == 0) return;
+  if (record_->first_number == 0) record_->first_number = item.number;
+  record_->last_number = item.number;
+}
+
+void Connection::AppendCorrupt(Fault::Corruption corruption) {
+  switch (corruption) {
+    case Fault::Corruption::kOpcode:
+      return AppendFrame(pending_, static_cast<Opcode>(3), "corrupt");
+    case Fault::Corruption::kMasked:
+      return AppendFrame(pending_, Opcode::kText, "corrupt", {.masked = true});
+    case Fault::Corruption::kRsv:
+      return AppendFrame(pending_, Opcode::kText, "corrupt", {.rsv2 = true});
+    case Fault::Corruption::kUtf8:
+      return AppendFrame(pending_, Opcode::kText, "corrupt \xC3\x28");
+    case Fault::Corruption::kContinuation:
+      return AppendFrame(pending_, Opcode::kContinuation, "corrupt");
+    case Fault::Corruption::kLongPing:
+      return AppendFrame(pending_, Opcode::kPing, std::string(126, 'x'));
+  }
+}
+
+void Connection::Pump() {
+  if (write_under_way_ || write_failed_ || half_closed_ || record_->state == ConnectionRecord::State::kClosed) return;
+  Fill();
+  if (writing_.empty()) return Flushed();
+  write_under_way_ = true;
+  wire_->Write(asio::buffer(writing_), [self = shared_from_this()](error_code error) {
+    self->write_under_way_ = false;
+    self->writing_.clear();
+    if (error) {
+      // The reading side knows better how the client left; only when nothing is being read is this all there is.
+      self->write_failed_ = true;
+      if (!self->read_under_way_) self->PeerGone(error);
+      return;
+    }
+    self->Pump();
+    self->ReadOn();
+  });
+}
+
+void Connection::Fill() {
+  writing_.swap(pending_);
+  const bool upgrade_response = record_->status != 0 && record_->bytes_sent == 0 && writing_.starts_with("HTTP/1.1 ");
+  const size_t head = upgrade_response ? writing_.find("\r\n\r\n") + 4 : 0;
+  if (feeding_ && source_ && !stalled_ && !silent_ && !closing_ && ending_ == Ending::kNone) PullFeed();
+  size_t frames = writing_.size() - head;
+  if (cut_at_byte_ && record_->bytes_sent + frames >= *cut_at_byte_) {
+    frames = *cut_at_byte_ - record_->bytes_sent;
+    writing_.resize(head + frames);
+    ending_ = Ending::kReset;
+    ending_why_ = "fault:reset_at_byte";
+  }
+  record_->bytes_sent += frames;
+}
+
+void Connection::PullFeed() {
+  const Clock::time_point now = Clock::now();
+  while (writing_.size() < kChunkBytes && !fault_due_) {
+    Item item;
+    Clock::time_point when;
+    switch (source_->Next(now, item, when)) {
+      case Source::Outcome::kItem:
+        AppendTo(writing_, item, true);
+        break;
+      case Source::Outcome::kLater:
+        if (when == Clock::time_point::max()) return;
+        feed_timer_.expires_at(std::max(when, now + kShortestWait));
+        feed_timer_.async_wait([self = shared_from_this()](error_code cancelled) {
+          if (!cancelled) self->Pump();
+        });
+        return;
+      case Source::Outcome::kEnd:
+        source_.reset();
+        if (plan_.close_code) BeginClose(*plan_.close_code, "");
+        return;
+    }
+  }
+}
+
+void Connection::Flushed() {
+  if (record_->state != ConnectionRecord::State::kOpen && ending_ == Ending::kNone) return;
+  if (fault_due_) {
+    fault_due_ = false;
+    Fault fault = *std::exchange(plan_.fault, std::nullopt);
+    if (fault.kind == Fault::Kind::kReset) {  // what was sent before is to arrive
+      record_->faults.emplace_back("reset");
+      ending_ = Ending::kReset;
+      ending_why_ = "fault:reset";
+    } else {
+      Apply(fault);
+      return Pump();
+    }
+  }
+  if (!pending_.empty()) return Pump();
+  error_code ignored;
+  switch (ending_) {
+    case Ending::kNone:
+      return;
+    case Ending::kFin:
+    case Ending::kFinButRead:
+      half_closed_ = true;
+      wire_->socket().shutdown(asio::socket_base::shutdown_send, ignored);
+      break;
+    case Ending::kReset:
+      half_closed_ = true;
+      return ResetWhenDelivered(Clock::now() + kPatience);
+    case Ending::kGoodbye:
+      half_closed_ = true;
+      wire_->SayGoodbye([self = shared_from_this()](error_code) {
+        error_code gone;
+        if (self->wire_->socket().is_open()) self->wire_->socket().shutdown(asio::socket_base::shutdown_send, gone);
+      });
+      break;
+  }
+}
+
+void Connection::End(Ending ending, const std::string& why) {
+  if (ending_ != Ending::kNone || record_->state == ConnectionRecord::State::kClosed) return;
+  ending_ = ending;
+  ending_why_ = why;
+  if (ending != Ending::kFinButRead) {
+    end_timer_.expires_after(kPatience);
+    end_timer_.async_wait([self = shared_from_this()](error_code cancelled) {
+      if (!cancelled) self->Close(self->ending_why_);
+    });
+  }
+  Pump();
+  ReadOn();
+}
+
+void Connection::ResetWhenDelivered(Clock::time_point deadline) {
+  // RST makes the kernel forget what it has not delivered.
+  int undelivered = 0;
+  ioctl(wire_->socket().native_handle(), TIOCOUTQ, &undelivered);
+  if (undelivered == 0 || Clock::now() > deadline) return Abort(ending_why_);
+  end_timer_.expires_after(1ms);
+  end_timer_.async_wait([self = shared_from_this(), deadline](error_code cancelled) {
+    if (!cancelled) self->ResetWhenDelivered(deadline);
+  });
+}
+
+}  // namespace exchange
