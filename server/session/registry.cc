@@ -17,14 +17,19 @@ Result<std::shared_ptr<Session>> Registry::Open(const std::string& identity, con
                                                 SessionOptions options) {
   if (draining_) return NotSent(Reason::kDraining, "the gateway is shutting down");
   const size_t limit = surroundings_.limits.sessions;
-  if (sessions_.size() >= limit)
+  if (size() >= limit)
     return NotSent(Reason::kLimitReached, "limits.sessions, " + std::to_string(limit) + ", are open");
   const std::string id = unique_();
   Key key{identity, name.empty() ? "~" + id.substr(0, 12) : name};
-  if (sessions_.contains(key)) {
-    return NotSent(Reason::kSessionLive,
-                   "session: \"" + name +
-                       "\" is live; taking it over is not possible in this version: Join it, or close it first");
+  if (const auto found = sessions_.find(key); found != sessions_.end()) {
+    if (!found->second->closing()) {
+      return NotSent(Reason::kSessionLive,
+                     "session: \"" + name +
+                         "\" is live; taking it over is not possible in this version: Join it, or close it first");
+    }
+    // It is saying goodbye to the exchange, and its name is free.
+    leaving_.push_back(std::move(found->second));
+    sessions_.erase(found);
   }
   auto session = std::make_shared<Session>(identity, key.second, id, std::move(options), surroundings_,
                                            [this](Session& closed) { Closed(closed); });
@@ -57,12 +62,20 @@ void Registry::Drain(std::function<void()> done) {
   for (const auto& session : all) {
     session->Close({Reason::kDraining, Phase::kUnspecified, "the gateway is shutting down"}, {.code = 1001});
   }
-  if (sessions_.empty() && drained_) surroundings_.timers.Post(std::exchange(drained_, nullptr));
+  TellIfDrained();
 }
 
 void Registry::Closed(Session& session) {
-  sessions_.erase({session.identity(), session.name()});
-  if (draining_ && sessions_.empty() && drained_) surroundings_.timers.Post(std::exchange(drained_, nullptr));
+  if (Find(session.identity(), session.name()).get() == &session) {
+    sessions_.erase({session.identity(), session.name()});
+  } else {
+    std::erase_if(leaving_, [&session](const auto& leaving) { return leaving.get() == &session; });
+  }
+  if (draining_) TellIfDrained();
+}
+
+void Registry::TellIfDrained() {
+  if (sessions_.empty() && leaving_.empty() && drained_) surroundings_.timers.Post(std::exchange(drained_, nullptr));
 }
 
 void Registry::ReclaimJournals() {

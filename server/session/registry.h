@@ -24,7 +24,7 @@ class Registry {
   std::shared_ptr<Session> Find(const std::string& identity, const std::string& name) const;
   // Up to `count` of the identity's sessions whose names follow `after`, by name.
   std::vector<std::shared_ptr<Session>> List(const std::string& identity, const std::string& after, size_t count) const;
-  size_t size() const { return sessions_.size(); }
+  size_t size() const { return sessions_.size() + leaving_.size(); }
 
   // Refuses new sessions, closes all, and runs the callback when they are CLOSED.
   void Drain(std::function<void()> done);
@@ -32,12 +32,14 @@ class Registry {
  private:
   using Key = std::pair<std::string, std::string>;
   void Closed(Session& session);
+  void TellIfDrained();
   // The largest journal gives up an eighth, again and again, until the total is within its limit.
   void ReclaimJournals();
 
   Surroundings surroundings_;
   std::function<std::string()> unique_;
   std::map<Key, std::shared_ptr<Session>> sessions_;
+  std::vector<std::shared_ptr<Session>> leaving_;  // Closing, and a newer one has the name.
   std::function<void()> drained_;
   bool draining_ = false;
 };

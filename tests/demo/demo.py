@@ -11,14 +11,12 @@ import contextlib
 import gzip
 import json
 import os
-import shutil
 import signal
 import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +27,8 @@ if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
 
 from tests.demo.account import Account, MismatchError, Outage  # noqa: E402
+from tests.demo.narration import CLEAR, TTY, WIDTH, Counter, bold, cut, good, grey, paint, say  # noqa: E402
+from tests.demo.server import DemoError, Server, built  # noqa: E402
 
 TIMEOUT_S = 60
 RECORDING = "coinbase_ws"
@@ -37,128 +37,8 @@ PACED_S = 6.0
 DROPS = 6
 NUMBERS_PER_S = 500
 
-TTY = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-WIDTH = min(shutil.get_terminal_size((110, 24)).columns, 130)
 
-
-class DemoError(Exception):
-    """The demo could not be run at all: something did not start."""
-
-
-# ---- What is told. ----
-
-
-def paint(text: str, colour: int) -> str:
-    return f"\x1b[{colour}m{text}\x1b[0m" if TTY else text
-
-
-def bold(text: str) -> str:
-    return paint(text, 1)
-
-
-def grey(text: str) -> str:
-    return paint(text, 90)
-
-
-def say(text: str = "") -> None:
-    # The line may hold a counter that is being overwritten.
-    print(f"{CLEAR}{text}" if TTY else text, flush=True)
-
-
-CLEAR = "\r\x1b[K"
-
-
-def good(text: str) -> None:
-    say(f"  {paint('✓', 32) if TTY else 'ok:'} {text}")
-
-
-def cut(text: str, width: int) -> str:
-    return text if len(text) <= width else text[: width - 3] + "..."
-
-
-class Counter:
-    """A line that counts in place on a terminal, and every two seconds elsewhere."""
-
-    def __init__(self, what: str, of: int | None = None) -> None:
-        self._what = what
-        self._of = of
-        self._started = self._told = time.monotonic()
-
-    def tell(self, count: int) -> None:
-        now = time.monotonic()
-        if now - self._told < (0.1 if TTY else 2.0):
-            return
-        self._told = now
-        total = f" of {self._of:,}" if self._of else ""
-        line = f"    {count:>8,}{total} {self._what}   {count / (now - self._started):>9,.0f}/s"
-        print(f"{CLEAR}{line}" if TTY else line, end="" if TTY else "\n", flush=True)
-
-
-# ---- The two servers. ----
-
-
-class Server:
-    """A process of ours: its ready line, and its end, whatever happens. Its log goes to a file, shown if it fails."""
-
-    def __init__(self, process: asyncio.subprocess.Process, name: str, log: Path) -> None:
-        self._process = process
-        self._name = name
-        self._log = log
-
-    @classmethod
-    @asynccontextmanager
-    async def start(
-        cls, scratch: Path, binary: Path, *arguments: str | Path, **environment: str
-    ) -> AsyncIterator["Server"]:
-        log = scratch / f"{binary.name}.log"
-        with log.open("wb") as errors:
-            process = await asyncio.create_subprocess_exec(
-                # Even if the demo itself is killed, its servers end with it.
-                *("setpriv", "--pdeathsig", "KILL", binary),
-                *arguments,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=errors,
-                env=os.environ | environment,
-                # Ctrl-C is for the demo alone: it ends its servers in order.
-                start_new_session=True,
-            )
-        server = cls(process, binary.name, log)
-        try:
-            yield server
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
-
-    async def ready(self) -> dict[str, str]:
-        """Waits for "NAME ready KEY=VALUE ..." and returns its values."""
-        assert self._process.stdout is not None
-        line = (await asyncio.wait_for(self._process.stdout.readline(), 15)).decode().strip()
-        words = line.split()
-        if words[:2] != [self._name, "ready"]:
-            raise DemoError(f"{self._name} did not start: {line or 'it ended'}\n{self.log_end()}")
-        return dict(word.split("=", 1) for word in words[2:])
-
-    async def stop(self) -> None:
-        """Asks it to end, and expects that it does so in order."""
-        with contextlib.suppress(ProcessLookupError):
-            self._process.terminate()
-        status = await asyncio.wait_for(self._process.wait(), 10)
-        if status != 0:
-            raise MismatchError(f"{self._name} ended with status {status}, not 0\n{self.log_end()}")
-
-    def log_end(self) -> str:
-        lines = self._log.read_text(errors="replace").splitlines()[-15:]
-        return "".join(f"    {self._name}: {line}\n" for line in lines)
-
-
-def built(build: Path, name: str) -> Path:
-    binary = build / name
-    if not binary.exists():
-        raise DemoError(f"{binary} is not built: run `make demo`")
-    return binary
-
+# ---- The stage. ----
 
 CONFIGURATION = """\
 listeners:
@@ -383,7 +263,7 @@ def tell_outage(outage: Outage, number: int) -> None:
     say(f"    {bold(f'outage {number}')}: blind for {outage.blind_s:.3f} s {between}; {lost}")
 
 
-# ---- The stage. ----
+# ---- The play. ----
 
 
 async def play(build: Path, recordings: Path) -> None:

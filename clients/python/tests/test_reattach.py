@@ -1,7 +1,9 @@
 """What the client does by itself when the stream is lost or the gateway restarts."""
 
 import asyncio
+import random
 
+import grpc
 import pytest
 
 import fairlead
@@ -251,3 +253,59 @@ async def test_a_close_that_the_loss_overtakes_is_unknown(
     second.say(attached((await second.expect("join")).channel, "LIVE", "other"))
     await entering
     assert second.idle()
+
+
+async def test_a_stream_that_the_gateway_forbids_is_not_tried_again(
+    fake: FakeGateway, stream: Stream, session: fairlead.Session, gateway: fairlead.Gateway
+) -> None:
+    fake.refusal = (grpc.StatusCode.PERMISSION_DENIED, None)
+    stream.end()
+    with pytest.raises(fairlead.PermissionDenied):
+        await take(aiter(session), 1)
+    with pytest.raises(fairlead.PermissionDenied):
+        await gateway.join("md").open()
+
+
+async def test_a_mistake_of_the_client_leaves_nobody_waiting(
+    stream: Stream, session: fairlead.Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fairlead.StateChanged, "from_proto", None)
+    stream.say(state(1, "CLOSED", 4))
+    with pytest.raises(fairlead.FairleadError, match="the client failed"):
+        await take(aiter(session), 1)
+
+
+async def test_a_long_series_of_losses_keeps_order_and_loses_nothing(
+    fake: FakeGateway, stream: Stream, session: fairlead.Session
+) -> None:
+    seed = random.randrange(2**32)
+    print(f"seed {seed}")  # noqa: T201
+    choice = random.Random(seed)
+    got: list[int] = []
+
+    async def read() -> None:
+        async for frame in session:
+            got.append(frame.sequence)  # noqa: PERF401 - what came before the end counts
+
+    reading = asyncio.create_task(read())
+    last = 3
+    for _ in range(20):
+        count = choice.randrange(1, 50)
+        said = [frames(1, last + 1 + index, [b"x"]) for index in range(count)]
+        for event in said:
+            stream.say(event)
+        stream.end()
+        last += count
+        stream = await fake.stream()
+        command = await stream.expect("open")
+        # What was written before the end of the stream may or may not have arrived; the client says how far it came.
+        after = command.open.start.after.sequence
+        assert last - count <= after <= last
+        last = after
+        stream.say(attached(1, "RESUMED", head_sequence=last))
+    closing = asyncio.create_task(session.close())
+    command = await stream.expect("close")
+    stream.say(result(command, "DONE"), ended(1, types_pb2.REASON_CLOSED))
+    await closing
+    await reading
+    assert got == list(range(4, last + 1))

@@ -350,6 +350,7 @@ class Channel:
         if self.stage is Stage.ATTACHED:
             self._emit(Detached(error))
         self.stage = Stage.ENTERING
+        self.state = None
         # From now on the session may be live because of an Open of ours.
         self._returning = self._returning or bool(self._entrance_id)
         self._entrance_id = 0

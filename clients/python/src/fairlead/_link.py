@@ -105,6 +105,8 @@ class Link:
 
     async def start(self, timeout: float) -> None:
         """Connect. Raises GatewayUnavailable after `timeout` seconds, and what will not mend at once."""
+        if self.running:
+            raise RuntimeError("the gateway object is connected already")
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout
         for attempt in count():
@@ -180,8 +182,7 @@ class Link:
                 began = loop.time()
                 error = await self._serve(connection)
                 if isinstance(error, _FATAL):
-                    self._give_up(error)
-                    return
+                    raise error
                 attempt = 0 if loop.time() - began >= _STABLE_S else attempt
                 while True:
                     await asyncio.sleep(_backoff.pause(attempt))
@@ -189,16 +190,21 @@ class Link:
                     try:
                         connection = await self._dial.connect(_ATTEMPT_S)
                         break
-                    except _FATAL as fatal:
-                        self._give_up(fatal)
-                        return
+                    except _FATAL:
+                        raise
                     except FairleadError as failed:
                         _log.debug("attempt %d to reach the gateway failed: %s", attempt, failed)
+        except _FATAL as refusal:
+            _log.error("the gateway at %s refuses this client: %s", self._dial.address, refusal)
+            self._give_up(refusal)
+        except Exception as bug:
+            # Whoever reads a session must not wait for ever because of a mistake of ours.
+            _log.exception("the client failed")
+            self._give_up(FairleadError(Failure(message=f"the client failed: {bug!r}")))
         finally:
             self._connection = None
 
     def _give_up(self, error: FairleadError) -> None:
-        _log.error("the gateway at %s refuses this client: %s", self._dial.address, error)
         self._error = error
         for channel in list(self._channels.values()):
             channel.end(error)
@@ -245,7 +251,8 @@ class Link:
         kind = event.WhichOneof("event")
         if kind == "batch":
             batch = event.batch
-            payloads, received_at = list(batch.payloads), list(batch.receive_times_unix_ns)
+            # A slice is a list of its own, and made faster than list() would.
+            payloads, received_at = batch.payloads[:], batch.receive_times_unix_ns[:]
             if len(batch.runs) == 1:
                 self._deliver(batch.runs[0], payloads, received_at)
                 return

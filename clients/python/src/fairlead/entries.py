@@ -1,6 +1,6 @@
 """What a session delivers: frames, one by one or as columns, and the entries and events between them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count, repeat
@@ -63,10 +63,14 @@ class Batch:
     @property
     def frames(self) -> list[Frame]:
         """The frames, made anew on each access."""
+        return list(self.iterate(iter(self.payloads)))
+
+    def iterate(self, payloads: Iterator[bytes]) -> Iterator[Frame]:
+        """Give the frames one by one; `payloads` iterates over this batch's, and shows how far the iteration is."""
         columns = zip(
-            self.payloads, count(self.first_sequence), repeat(self.generation), self.received_at, repeat(self.kind)
+            payloads, count(self.first_sequence), repeat(self.generation), self.received_at, repeat(self.kind)
         )
-        return list(map(_make_frame, columns))
+        return map(_make_frame, columns)
 
     def tail(self, length: int) -> "Batch":
         """Give the last frames as a batch of their own."""

@@ -33,7 +33,10 @@ class Reader:
     def __init__(self, channel: Channel, open_timeout: float) -> None:
         self._channel = channel
         self._open_timeout = open_timeout
+        # The batch that is being read frame by frame: an iterator over its frames, and below it the one over its
+        # payloads, which shows how many are left.
         self._frames: Iterator[Frame] = iter(())
+        self._payloads: Iterator[bytes] = iter(())
         self._batch: Batch | None = None
 
     @property
@@ -43,7 +46,7 @@ class Reader:
 
     @property
     def state(self) -> SessionState | None:
-        """The newest state that has arrived, which may be ahead of what was read; None before the first."""
+        """The newest state that has arrived, which may be ahead of what was read; None while not attached."""
         return self._channel.state
 
     @property
@@ -145,9 +148,10 @@ class Reader:
             self._begin(await self._fetch_batch())
 
     async def _next_batch(self) -> Batch:
-        left = length_hint(self._frames)
+        left = length_hint(self._payloads)
         if left and self._batch is not None:
             self._frames = iter(())
+            self._payloads = iter(())
             return self._batch.tail(left)
         return await self._fetch_batch()
 
@@ -164,7 +168,8 @@ class Reader:
 
     def _begin(self, batch: Batch) -> None:
         self._batch = batch
-        self._frames = iter(batch.frames)
+        self._payloads = iter(batch.payloads)
+        self._frames = batch.iterate(self._payloads)
 
     async def _fetch_batch(self) -> Batch:
         while (item := await self._channel.queue.get()) is not None:
