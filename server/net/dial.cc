@@ -91,12 +91,12 @@ class Dial : public std::enable_shared_from_this<Dial> {
       return ConnectNext();
     }
     stagger_.cancel();
+    error_code ignored;
     for (const auto& attempt : std::exchange(attempts_, {})) {
-      error_code ignored;
       if (attempt != socket) attempt->close(ignored);
     }
     socket_ = socket;
-    socket_->set_option(asio::ip::tcp::no_delay(true));
+    socket_->set_option(asio::ip::tcp::no_delay(true), ignored);
     if (request_.url.secure) {
       Secure();
     } else {

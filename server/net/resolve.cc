@@ -30,6 +30,7 @@ void Resolve(Loop& loop, const std::string& host, std::function<void(Result<std:
           return done(NotSent(Reason::kResolveFailed, "the exchange's host name does not resolve: " + error.message()));
         std::vector<IpAddress> addresses;
         for (const auto& answer : answers) addresses.push_back(FromAsio(answer.endpoint().address()));
+        if (addresses.empty()) return done(NotSent(Reason::kResolveFailed, "the exchange's host name has no address"));
         done(std::move(addresses));
       });
 }

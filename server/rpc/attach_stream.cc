@@ -43,10 +43,15 @@ void AttachStream::OnReadDone(bool ok) {
   const bool go_on = unprocessed_.fetch_add(1) + 1 < kMaxUnprocessed;
   streams_.timers().Post([self = shared_from_this(), request, readable] {
     if (!self->channels_) return;
-    const auto& unknown = request->GetReflection()->GetUnknownFields(*request);
-    if (!readable || !unknown.empty()) {
+    if (!readable) {
+      return self->End(ToStatus({Reason::kInvalidField, Phase::kNotSent,
+                                 "AttachRequest: not readable; strings must be UTF-8, and lengths must be right"}));
+    }
+    // Of the message itself: what a command carries is the command's affair.
+    if (const auto& unknown = request->GetReflection()->GetUnknownFields(*request); !unknown.empty()) {
       return self->End(ToStatus({Reason::kUnknownField, Phase::kNotSent,
-                                 "AttachRequest: not readable, or has a field that this version does not know"}));
+                                 "AttachRequest: field number " + std::to_string(unknown.field(0).number()) +
+                                     " is not known to this version"}));
     }
     self->channels_->Execute(*request);
     self->Processed();
@@ -84,8 +89,8 @@ void AttachStream::Drained() {
   }
 }
 
-void AttachStream::Write(grpc::ByteBuffer message) {
-  outgoing_ = std::move(message);
+void AttachStream::Write(const grpc::ByteBuffer& message) {
+  outgoing_ = message;  // Shares the slices.
   streams_.flusher().Run([self = shared_from_this()] { self->StartWrite(&self->outgoing_); });
 }
 

@@ -39,7 +39,7 @@ class AttachStream final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc
   void ReadNext();
 
   // The loop.
-  void Write(grpc::ByteBuffer message) override;
+  void Write(const grpc::ByteBuffer& message) override;
   void Finished(const Failure* why) override;
   void Drained() override;
   void Stuck() override;

@@ -24,7 +24,7 @@ class Channels {
   class Stream {
    public:
     // One at a time; Wrote answers.
-    virtual void Write(grpc::ByteBuffer message) = 0;
+    virtual void Write(const grpc::ByteBuffer& message) = 0;
     // Nothing is left to be written, ever.
     virtual void Finished(const Failure* why) = 0;
     // Commands may be read again.

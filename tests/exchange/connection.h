@@ -71,7 +71,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void AppendCorrupt(Fault::Corruption corruption);
   void Pump();
   void Fill();
-  void PullFeed();
+  void PullFeed(size_t until_bytes);
   void Flushed();
   void End(Ending ending, const std::string& why);
   void ResetWhenDelivered(Clock::time_point deadline);

@@ -1,6 +1,8 @@
 #include "exchange/listener.h"
 
 #include <boost/asio/error.hpp>
+#include <boost/system/system_error.hpp>
+#include <stdexcept>
 
 namespace exchange {
 
@@ -9,8 +11,13 @@ Listener::Listener(asio::io_context& loop, const std::string& address, uint16_t 
       endpoint_(asio::ip::make_address(address), port),
       accepted_(std::move(accepted)),
       retry_(loop.get_executor()) {
-  Bind();
-  acceptor_->listen(1024);
+  try {
+    Bind();
+    acceptor_->listen(1024);
+  } catch (const boost::system::system_error& error) {
+    throw std::runtime_error("cannot listen on " + address + " port " + std::to_string(port) + ": " +
+                             error.code().message());
+  }
   Accept();
 }
 

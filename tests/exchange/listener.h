@@ -16,7 +16,7 @@ class Listener {
  public:
   using Accepted = std::function<void(Socket)>;
 
-  // Listens at once; port 0 = any free one. Throws boost::system::system_error when the port cannot be had.
+  // Listens at once; port 0 = any free one. Throws std::runtime_error when the port cannot be had.
   Listener(asio::io_context& loop, const std::string& address, uint16_t port, Accepted accepted);
 
   // Off: connecting to the port is refused, until it is on again.

@@ -34,7 +34,7 @@ bool Connection::Apply(const Fault& fault) {
       return true;
     case Kind::kResetAtByte:
       cut_at_byte_ = fault.byte;
-      if (record_->bytes_sent >= fault.byte) Abort("fault:" + name);
+      if (record_->bytes_sent > fault.byte) Abort("fault:" + name);
       break;
     case Kind::kStall:
       stalled_ = true;
@@ -140,7 +140,10 @@ void Connection::Fill() {
   writing_.swap(pending_);
   const bool upgrade_response = record_->status != 0 && record_->bytes_sent == 0 && writing_.starts_with("HTTP/1.1 ");
   const size_t head = upgrade_response ? writing_.find("\r\n\r\n") + 4 : 0;
-  if (feeding_ && source_ && !stalled_ && !silent_ && !closing_ && ending_ == Ending::kNone) PullFeed();
+  if (feeding_ && source_ && !stalled_ && !silent_ && !closing_ && ending_ == Ending::kNone) {
+    const uint64_t left = cut_at_byte_ ? *cut_at_byte_ - record_->bytes_sent + head : kChunkBytes;
+    PullFeed(std::min<uint64_t>(left, kChunkBytes));
+  }
   size_t frames = writing_.size() - head;
   if (cut_at_byte_ && record_->bytes_sent + frames >= *cut_at_byte_) {
     frames = *cut_at_byte_ - record_->bytes_sent;
@@ -151,9 +154,9 @@ void Connection::Fill() {
   record_->bytes_sent += frames;
 }
 
-void Connection::PullFeed() {
+void Connection::PullFeed(size_t until_bytes) {
   const Clock::time_point now = Clock::now();
-  while (writing_.size() < kChunkBytes && !fault_due_) {
+  while (writing_.size() < until_bytes && !fault_due_) {
     Item item;
     Clock::time_point when;
     switch (source_->Next(now, item, when)) {

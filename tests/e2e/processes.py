@@ -1,0 +1,236 @@
+"""The real binaries as processes: the gateway and the simulated exchange, each with its ready line, its log and its end."""
+
+import asyncio
+import json
+import os
+import select
+import signal
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+BUILD = ROOT / os.environ.get("FAIRLEAD_BUILD", "build/release")
+RECORDINGS = Path(os.environ.get("FAIRLEAD_RECORDINGS") or ROOT.parent / "shared/recordings")
+
+# Bounds against hanging, generous because of sanitizers and busy machines; no test measures with them.
+PATIENCE_S = 30.0
+
+LOOPBACK = {"name": "loopback", "schemes": ["ws", "wss"], "hosts": ["*"], "cidrs": ["127.0.0.0/8", "::1/128"]}
+
+
+async def eventually(condition: Callable[[], Any], what: str, timeout: float = PATIENCE_S) -> Any:
+    """Waits until the condition, plain or asynchronous, holds; returns what it gave."""
+    deadline = time.monotonic() + timeout
+    while True:
+        result = condition()
+        if asyncio.iscoroutine(result):
+            result = await result
+        if result:
+            return result
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {timeout:.0f} s: {what}")
+        await asyncio.sleep(0.01)
+
+
+class Process:
+    """A binary of ours. Standard error goes to a file, the log; standard output has the ready line and nothing else."""
+
+    # All that the running test started; conftest.py prints their logs if it fails, and sees to their ends.
+    started: "list[Process]" = []  # noqa: RUF012
+
+    def __init__(self, binary: str, scratch: Path, environment: Mapping[str, str] | None = None) -> None:
+        self.binary = binary
+        self._log = scratch / f"{binary}.log"
+        self._environment = dict(environment or {})
+        self._process: subprocess.Popen[bytes] | None = None
+        self._killed = False
+
+    def launch(self, *arguments: str | Path, prefix: Sequence[str] = ()) -> dict[str, str]:
+        """Starts it and returns what the ready line tells. `prefix`: a program that runs it, such as prlimit."""
+        assert not self.running, f"{self.binary} runs already"
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                # Even if the tests are killed, what they started ends with them.
+                ["setpriv", "--pdeathsig", "KILL", *prefix, BUILD / self.binary, *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env=os.environ | self._environment,
+            )
+        self._killed = False
+        if self not in Process.started:
+            Process.started.append(self)
+        line = self._read_line()
+        words = line.split()
+        if words[:2] != [self.binary, "ready"]:
+            status = self._process.wait(PATIENCE_S)
+            raise AssertionError(f"{self.binary} did not start, status {status}: {line}\n{self.log}")
+        return dict(word.split("=", 1) for word in words[2:])
+
+    def _read_line(self) -> str:
+        assert self._process is not None
+        assert self._process.stdout is not None
+        readable, _, _ = select.select([self._process.stdout], [], [], PATIENCE_S)
+        return self._process.stdout.readline().decode() if readable else "(it says nothing)"
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text(errors="replace") if self._log.exists() else ""
+
+    def send_signal(self, number: int) -> None:
+        os.kill(self.pid, number)
+
+    async def exit_code(self) -> int:
+        """Waits for its end."""
+        assert self._process is not None
+        return await asyncio.to_thread(self._process.wait, PATIENCE_S)
+
+    async def terminate(self) -> int:
+        """SIGTERM; returns the exit code."""
+        self.send_signal(signal.SIGTERM)
+        return await self.exit_code()
+
+    def kill(self) -> None:
+        """SIGKILL, as a crash would."""
+        assert self._process is not None
+        self._killed = True
+        self._process.kill()
+        self._process.wait(PATIENCE_S)
+
+    def stop(self) -> None:
+        """At the end of a test: in order, whatever the test did. Fails if it crashed meanwhile or ends with an error."""
+        if self._process is None:
+            return
+        if self._process.poll() is None:
+            self._process.terminate()
+            try:
+                self._process.wait(PATIENCE_S)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+                raise AssertionError(f"{self.binary} did not end after SIGTERM\n{self.log}") from None
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+        if not self._killed:
+            assert self._process.returncode == 0, f"{self.binary} ended with {self._process.returncode}\n{self.log}"
+
+
+class Exchange(Process):
+    """The simulated exchange. tests/exchange/README.md tells its feeds and faults."""
+
+    def __init__(self, scratch: Path) -> None:
+        super().__init__("exchange", scratch)
+        self.ca = scratch / "exchange-ca.pem"
+        self.wss = self.ws = self.control = ""
+
+    def start(self) -> None:
+        at = self.launch("--ca-out", self.ca, "--recordings", RECORDINGS)
+        self.ws, self.wss, self.control = f"ws://{at['ws']}", f"wss://{at['wss']}", f"http://{at['control']}"
+
+    async def command(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        """Asks the control endpoint; its errors are errors of the test."""
+        request = urllib.request.Request(
+            self.control + path, method=method, data=None if body is None else json.dumps(body).encode()
+        )
+
+        def ask() -> Any:
+            # Without proxies of the environment: the exchange is on loopback.
+            opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+            try:
+                with opener.open(request, timeout=PATIENCE_S) as reply:
+                    return json.load(reply)
+            except urllib.error.HTTPError as error:
+                raise AssertionError(f"{method} {path} {body}: {error.read().decode()}") from None
+
+        return await asyncio.to_thread(ask)
+
+    async def connections(self, target: str = "") -> list[dict[str, Any]]:
+        """All connections whose path and query hold `target`, oldest first, without their frames."""
+        answer = await self.command("GET", f"/connections?target={target}" if target else "/connections")
+        assert not answer["forgotten"]
+        found: list[dict[str, Any]] = answer["connections"]
+        return found
+
+    async def connection(self, which: int | str = "latest") -> dict[str, Any]:
+        """One connection, with the upgrade's headers and the frames, pings and pongs that it received."""
+        record: dict[str, Any] = await self.command("GET", f"/connections/{which}")
+        assert not record["omitted"]
+        return record
+
+    async def closed(self, which: int | str = "latest") -> dict[str, Any]:
+        """One connection, once it is closed."""
+
+        async def closed() -> dict[str, Any] | None:
+            record = await self.connection(which)
+            return record if record["state"] == "closed" else None
+
+        record: dict[str, Any] = await eventually(closed, f"connection {which} is closed")
+        return record
+
+    async def fault(self, kind: str, connection: int | str | Mapping[str, str] = "latest", **how: Any) -> list[int]:
+        """Misbehaves on a live connection; returns the ids of those that do."""
+        answer = await self.command("POST", "/fault", {"kind": kind, "connection": connection, **how})
+        applied: list[int] = answer["applied"]
+        return applied
+
+    async def accept(self, mode: str, **how: Any) -> None:
+        """How new connections are treated: normal, refuse, reset, silent, never_upgrade, slow_handshake (ms)."""
+        await self.command("POST", "/accept", {"mode": mode, **how})
+
+    async def send(self, connection: int | str | Mapping[str, str] = "latest", **what: str) -> None:
+        """Sends one message outside the feed: text=, base64=, ping= or pong=."""
+        await self.command("POST", "/send", {"connection": connection, **what})
+
+
+class Gateway(Process):
+    """The service. Can be started again after it has ended: on the same Unix socket, with the same configuration."""
+
+    def __init__(
+        self, scratch: Path, config: Mapping[str, Any] | None = None, environment: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__("fairlead", scratch, environment)
+        self.unix = scratch / "fairlead.sock"
+        self.grpc = ""
+        self.config_file = scratch / "fairlead.yaml"
+        self.config: dict[str, Any] = {
+            "listeners": [
+                {"identity": "tests", "unix": {"path": str(self.unix)}},
+                {"identity": "tests", "tcp": {"host": "127.0.0.1"}},
+            ],
+            "egress": {"rules": [LOOPBACK]},
+            "reflection": True,
+            **(config or {}),
+        }
+
+    @property
+    def address(self) -> str:
+        """For fairlead.connect and gRPC."""
+        return f"unix://{self.unix}"
+
+    def start(self, *, prefix: Sequence[str] = ()) -> None:
+        self.config_file.write_text(yaml.safe_dump(self.config, sort_keys=False))
+        at = self.launch("--config", self.config_file, prefix=prefix)
+        self.grpc = at.get("grpc", "")
+
+
+def run(binary: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Runs a binary of ours that ends by itself."""
+    return subprocess.run(
+        [BUILD / binary, *arguments], capture_output=True, text=True, timeout=PATIENCE_S, stdin=subprocess.DEVNULL
+    )

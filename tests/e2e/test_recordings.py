@@ -1,0 +1,64 @@
+"""Each WebSocket recording: every frame, byte for byte, text as text and binary as binary, in order, exactly once."""
+
+import base64
+import gzip
+import json
+
+import pytest
+
+import fairlead
+from tests.e2e.processes import PATIENCE_S, RECORDINGS, Exchange
+
+NAMES = ["coinbase_ws", "bybit_ws", "binance_ws", "binance_futures_ws", "huobi_ws"]
+
+
+def recorded(name: str) -> list[tuple[fairlead.FrameKind, bytes]]:
+    """What the exchange once sent, as the recording has it."""
+    path = RECORDINGS / f"{name}.jsonl.gz"
+    if not path.exists():
+        pytest.skip(f"no recording at {path}; FAIRLEAD_RECORDINGS names their directory")
+    frames = []
+    with gzip.open(path, "rt", encoding="utf-8") as lines:
+        for record in map(json.loads, lines):
+            if record.get("from") != "exchange":
+                continue
+            if "base64" in record:
+                frames.append((fairlead.FrameKind.BINARY, base64.b64decode(record["base64"])))
+            else:
+                frames.append((fairlead.FrameKind.TEXT, record["text"].encode()))
+    assert frames
+    return frames
+
+
+@pytest.mark.parametrize("deflate", ["", "&deflate=1", "&deflate=context"], ids=["plain", "deflate", "deflate-context"])
+@pytest.mark.parametrize(
+    ("name", "scheme"), [*((name, "wss") for name in NAMES), ("coinbase_ws", "ws"), ("huobi_ws", "ws")]
+)
+async def test_recording(client: fairlead.Gateway, exchange: Exchange, name: str, scheme: str, deflate: str) -> None:
+    expected = recorded(name)
+    url = f"{exchange.wss if scheme == 'wss' else exchange.ws}/recording/{name}?speed=flat&close=1000{deflate}"
+    once = fairlead.Reconnect(enabled=False)
+    session = client.websocket(
+        url, start=fairlead.OLDEST, reconnect=once, permessage_deflate=bool(deflate), open_timeout=PATIENCE_S
+    )
+    received: list[tuple[fairlead.FrameKind, bytes]] = []
+    sequences: list[int] = []
+    with pytest.raises(fairlead.SessionEnded) as ended:
+        async with session:
+            async for entry in session.events():
+                if isinstance(entry, fairlead.Frame):
+                    received.append((entry.kind, entry.payload))
+                if isinstance(entry, fairlead.Frame | fairlead.StateChanged):
+                    sequences.append(entry.sequence)
+                assert not isinstance(entry, fairlead.Gap)
+
+    for position, (sent, came) in enumerate(zip(expected, received, strict=False)):
+        assert came == sent, f"frame {position + 1} of {len(expected)}"
+    assert len(received) == len(expected)
+    assert sequences == list(range(1, len(sequences) + 1))
+    assert ended.value.reason is fairlead.Reason.PEER_CLOSED
+
+    record = await exchange.closed()
+    assert record["extensions"].startswith("permessage-deflate") if deflate else not record["extensions"]
+    assert record["tls"] is (scheme == "wss")
+    assert len(await exchange.connections()) == 1
