@@ -116,7 +116,7 @@ test-docs: build build/venv/.client build/tools/grpcurl ## Execute the blocks of
 
 lint: build/venv/.client build/release/build.ninja ## Check format, layers, names, types, protos and clang-tidy
 	$(call STEP,generated code for clang-tidy)
-	@$(call BUILD,release) --target $(PROTOS:proto/%.proto=generated/%.pb.cc)
+	@$(call BUILD,release) --target $(PROTOS:proto/%.proto=generated/%.pb.cc) generated/grpc/health/v1/health.pb.cc
 	$(call STEP,lint)
 	@$(PYTHON) tests/lint/run.py
 

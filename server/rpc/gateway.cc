@@ -1,5 +1,6 @@
 #include "rpc/gateway.h"
 
+#include <grpc/health/v1/health.pb.h>
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/health_check_service_interface.h>
 #include <grpcpp/security/server_credentials.h>
@@ -11,7 +12,9 @@ namespace fairlead {
 
 void Gateway::Prepare(const Options& options) {
   grpc::EnableDefaultHealthCheckService(true);
-  if (options.reflection) grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+  if (!options.reflection) return;
+  grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+  grpc::health::v1::HealthCheckRequest::descriptor();  // Links it in: reflection finds it in the pool of descriptors.
 }
 
 void Gateway::Serve(std::unique_ptr<Listener> listener, const std::string& identity) {

@@ -10,6 +10,7 @@ from google.rpc import status_pb2
 
 from fairlead.v1 import types_pb2
 from fairlead.v1.session_pb2 import (
+    SESSION_STATE_OPEN,
     AttachRequest,
     AttachResponse,
     Attached,
@@ -19,12 +20,11 @@ from fairlead.v1.session_pb2 import (
     Draining,
     Ended,
     Gap,
+    Open,
     Pong,
     StateChanged,
 )
-
-# Against hanging only: sanitizers and a busy machine are slow.
-PATIENCE = 60.0
+from tests.e2e.processes import PATIENCE_S
 
 ATTACH = "/fairlead.v1.SessionService/Attach"
 
@@ -71,8 +71,15 @@ class Attachment:
         await self._call.write(AttachRequest(commands=commands))
 
     async def say_bytes(self, message: bytes) -> None:
-        """Writes what the stub would never serialise; False once the gateway has ended the stream."""
+        """Writes what the stub would never serialise."""
         await self._call.write(message)
+
+    async def open(self, channel: int, opening: Open) -> Attached:
+        """Opens a session and waits until it is OPEN."""
+        await self.say(Command(channel=channel, open=opening))
+        attached = await self.attached(channel)
+        await self.state(channel, SESSION_STATE_OPEN)
+        return attached
 
     async def half_close(self) -> None:
         await self._call.done_writing()
@@ -82,7 +89,7 @@ class Attachment:
 
     async def read(self) -> list[Item]:
         """Waits for the next message; its items are also kept for `hear`."""
-        response = await asyncio.wait_for(self._call.read(), PATIENCE)
+        response = await asyncio.wait_for(self._call.read(), PATIENCE_S)
         if not isinstance(response, AttachResponse):
             status = await self.status()
             raise StreamOver(f"the stream ended with {status}; not asked for: {self._items[-20:]}")
@@ -102,7 +109,9 @@ class Attachment:
             try:
                 await self.read()
             except TimeoutError:
-                raise AssertionError(f"no such {kind.__name__} within {PATIENCE} s; came: {self._items[-20:]}") from None
+                raise AssertionError(
+                    f"no such {kind.__name__} within {PATIENCE_S} s; came: {self._items[-20:]}"
+                ) from None
 
     async def result(self, command_id: int) -> CommandResult:
         return await self.hear(CommandResult, lambda item: item.id == command_id)
@@ -132,7 +141,7 @@ class Attachment:
 
 async def status_of(call: grpc.aio.Call) -> Status:
     """Waits for an RPC's end; reads the Failure out of grpc-status-details-bin with Google's own message."""
-    code = await asyncio.wait_for(call.code(), PATIENCE)
+    code = await asyncio.wait_for(call.code(), PATIENCE_S)
     trailing = await call.trailing_metadata()
     failure = None
     for key, value in trailing or ():
@@ -167,8 +176,6 @@ def _frames(batch: Batch) -> list[Frame]:
     for run in batch.runs:
         for at in range(run.count):
             payload, received = next(columns)
-            frames.append(
-                Frame(run.channel, run.first_sequence + at, run.generation, run.kind, payload, received)
-            )
+            frames.append(Frame(run.channel, run.first_sequence + at, run.generation, run.kind, payload, received))
     assert next(columns, None) is None, "the runs' counts do not add up to the columns' length"
     return frames

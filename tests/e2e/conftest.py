@@ -1,4 +1,4 @@
-"""Fixtures: the real binaries, and a client connected to them. Each test has its own; they start in a tenth of a second."""
+"""Fixtures: the real binaries, and a client connected to them. Each test has its own: they start in 0.1 s."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""The real binaries as processes: the gateway and the simulated exchange, each with its ready line, its log and its end."""
+"""The real binaries as processes: gateway and simulated exchange, each with its ready line, its log and its end."""
 
 import asyncio
 import json
@@ -25,9 +25,9 @@ PATIENCE_S = 30.0
 LOOPBACK = {"name": "loopback", "schemes": ["ws", "wss"], "hosts": ["*"], "cidrs": ["127.0.0.0/8", "::1/128"]}
 
 
-async def eventually(condition: Callable[[], Any], what: str, timeout: float = PATIENCE_S) -> Any:
+async def eventually(condition: Callable[[], Any], what: str) -> Any:
     """Waits until the condition, plain or asynchronous, holds; returns what it gave."""
-    deadline = time.monotonic() + timeout
+    deadline = time.monotonic() + PATIENCE_S
     while True:
         result = condition()
         if asyncio.iscoroutine(result):
@@ -35,7 +35,7 @@ async def eventually(condition: Callable[[], Any], what: str, timeout: float = P
         if result:
             return result
         if time.monotonic() > deadline:
-            raise AssertionError(f"not within {timeout:.0f} s: {what}")
+            raise AssertionError(f"not within {PATIENCE_S:.0f} s: {what}")
         await asyncio.sleep(0.01)
 
 
@@ -114,7 +114,7 @@ class Process:
         self._process.wait(PATIENCE_S)
 
     def stop(self) -> None:
-        """At the end of a test: in order, whatever the test did. Fails if it crashed meanwhile or ends with an error."""
+        """At the end of a test, in order. Fails if it crashed meanwhile or ends with an error."""
         if self._process is None:
             return
         if self._process.poll() is None:

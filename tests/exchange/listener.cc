@@ -3,14 +3,23 @@
 #include <boost/asio/error.hpp>
 #include <boost/system/system_error.hpp>
 #include <stdexcept>
+#include <string>
 
 namespace exchange {
 
+namespace {
+
+asio::ip::tcp::endpoint Endpoint(const std::string& address, uint16_t port) {
+  error_code error;
+  const auto ip = asio::ip::make_address(address, error);
+  if (error) throw std::runtime_error(address + " is not an IP address");
+  return {ip, port};
+}
+
+}  // namespace
+
 Listener::Listener(asio::io_context& loop, const std::string& address, uint16_t port, Accepted accepted)
-    : loop_(loop),
-      endpoint_(asio::ip::make_address(address), port),
-      accepted_(std::move(accepted)),
-      retry_(loop.get_executor()) {
+    : loop_(loop), endpoint_(Endpoint(address, port)), accepted_(std::move(accepted)), retry_(loop.get_executor()) {
   try {
     Bind();
     acceptor_->listen(1024);
