@@ -15,7 +15,7 @@ PROTOS := $(shell find proto -name '*.proto')
 BUILD = flock build/$(1).lock cmake --build build/$(1)
 STEP = @echo "==> $(1)"
 
-.PHONY: help setup build demo test test-cpp test-asan test-python test-e2e test-docs lint format clean
+.PHONY: help setup build demo test test-cpp test-asan test-python test-e2e test-docs proof lint format clean
 
 help: ## Tell what there is to make
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -111,6 +111,10 @@ test-e2e: build build/venv/.client build/tools/grpcurl ## Run the end-to-end tes
 test-docs: build build/venv/.client build/tools/grpcurl ## Execute the blocks of README.md and docs/
 	$(call STEP,pages)
 	@$(PYTEST) tests/docs/test_pages.py
+
+proof: build build/venv/.client ## Measure the figures that the pages state, and write docs/proof.md (some minutes)
+	$(call STEP,figures)
+	@$(PYTHON) -m tests.proof.run
 
 # ---- Style. ----
 

@@ -111,7 +111,12 @@ def good_step(key: str = "login", **fields: Any) -> SetupStep:
 
 # Sent on a channel of its own.
 OF_OPEN = (
-    opening("Open with an unknown field", "UNKNOWN_FIELD", "Command.open: field number 1000"),
+    Wrong(
+        "Open with an unknown field",
+        refused("UNKNOWN_FIELD"),
+        "Command.open: field number 1000",
+        Command(open=Open.FromString(UNKNOWN_FIELD)),
+    ),
     step(
         "setup step with an unknown field",
         "UNKNOWN_FIELD",
@@ -343,6 +348,69 @@ OF_CHANNEL = (
     Wrong("close reason too long", refused("INVALID_FIELD"), "close.reason", Command(close=Close(reason="x" * 124))),
 )
 
+NEVER_OPEN = Open(target=Target(url="{ws}/idle?fault=never_upgrade"))
+NO_PONG = Open(target=Target(url="{ws}/idle?fault=no_pong"))
+PATIENT = Duration(seconds=600)
+
+# Sent on a channel that is not as it should be.
+OF_STATE = (
+    Wrong(
+        "command on an unknown channel",
+        refused("CHANNEL_UNKNOWN"),
+        "channel: 9 is not open",
+        Command(channel=9, ping=Ping()),
+    ),
+    Wrong(
+        "Send by a reader",
+        refused("NOT_OWNER"),
+        "only the session's owner",
+        Command(channel=2, send=Send(payload=b"x")),
+        before=(Command(channel=2, join=Join(session="good")),),
+    ),
+    Wrong(
+        "Send when not OPEN",
+        refused("NOT_OPEN"),
+        "the session is CONNECTING",
+        Command(channel=2, send=Send(payload=b"x")),
+        before=(Command(channel=2, open=NEVER_OPEN),),
+    ),
+    Wrong(
+        "Send whose wait is over",
+        refused("WAIT_EXPIRED"),
+        "no OPEN transport within max_wait",
+        Command(channel=2, send=Send(payload=b"x", max_wait=Duration(nanos=1_000_000))),
+        before=(Command(channel=2, open=NEVER_OPEN),),
+    ),
+    Wrong(
+        "Send into a full queue",
+        refused("LIMIT_REACHED"),
+        "limits.send_queue_bytes, 65536",
+        Command(channel=2, send=Send(payload=b"x" * (64 << 10), max_wait=PATIENT)),
+        before=(Command(channel=2, open=NEVER_OPEN),),
+    ),
+    Wrong(
+        "Send when all queues together are full",
+        refused("LIMIT_REACHED"),
+        "limits.total_send_queue_bytes, 98304",
+        Command(channel=3, send=Send(payload=b"x" * (50 << 10), max_wait=PATIENT)),
+        before=(
+            Command(channel=2, open=NEVER_OPEN),
+            Command(channel=3, open=NEVER_OPEN),
+            Command(channel=2, send=Send(payload=b"x" * (50 << 10), max_wait=PATIENT)),
+        ),
+    ),
+    Wrong(
+        "more pings than may wait for their pong",
+        refused("LIMIT_REACHED"),
+        "16 pings wait",
+        Command(channel=2, ping=Ping(payload=b"17")),
+        before=(
+            Command(channel=2, open=NO_PONG),
+            *(Command(channel=2, ping=Ping(payload=b"%d" % n)) for n in range(16)),
+        ),
+    ),
+)
+
 # The session begins, and ends for good: what is wrong shows when it dials.
 OF_DIAL = (
     Wrong(
@@ -367,3 +435,5 @@ OF_DIAL = (
         "ws://localhost/",
     ),
 )
+
+COMMANDS = OF_OPEN + OF_CHANNEL + OF_STATE + OF_DIAL

@@ -7,7 +7,7 @@ import grpc
 import pytest
 
 import fairlead
-from fairlead import _channel
+from fairlead import _backoff, _channel
 from fairlead.v1 import session_pb2 as pb
 from fairlead.v1 import types_pb2
 from tests.fake_gateway import PATIENCE_S, FakeGateway, Stream, attached, ended, frames, result, state
@@ -276,8 +276,9 @@ async def test_a_mistake_of_the_client_leaves_nobody_waiting(
 
 
 async def test_a_long_series_of_losses_keeps_order_and_loses_nothing(
-    fake: FakeGateway, stream: Stream, session: fairlead.Session
+    fake: FakeGateway, stream: Stream, session: fairlead.Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(_backoff, "_LAST_CAP", 0.01)  # Else twenty losses in a row are twenty pauses that grow.
     seed = random.randrange(2**32)
     print(f"seed {seed}")  # noqa: T201
     choice = random.Random(seed)
