@@ -61,8 +61,7 @@ void Heartbeat::WriteBegan(SteadyTime now) {
   if (!write_began_) write_began_ = now;
 }
 
-void Heartbeat::Beaten(SteadyTime now) {
-  next_beat_ = now + policy_.interval;
+void Heartbeat::BeatBegan(SteadyTime now) {
   const bool answerable = policy_.what == HeartbeatPolicy::What::kPing || !policy_.keepalive.empty();
   if (answerable && !unanswered_since_) unanswered_since_ = now;
 }

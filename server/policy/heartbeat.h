@@ -17,10 +17,10 @@ struct HeartbeatPolicy {
   enum class What { kPing, kText, kBinary };
   Duration interval = std::chrono::seconds(20);
   What what = What::kPing;
-  std::string payload;
+  std::string payload = {};
   Duration pong_timeout = std::chrono::seconds(10);
   Duration idle_timeout = Duration::zero();
-  Match keepalive;
+  Match keepalive = {};
   Duration write_timeout = std::chrono::seconds(10);
 };
 
@@ -46,8 +46,10 @@ class Heartbeat {
   };
   Verdict Check(SteadyTime now, uint64_t bytes_acknowledged);
   std::string NextPayload(WallTime now) { return FillTokens(policy_.payload, now, ++beats_); }
-  // A heartbeat was handed over; it waits for its answer from now on.
-  void Beaten(SteadyTime now);
+  // A heartbeat is on its way; the next is due an interval later.
+  void Beaten(SteadyTime now) { next_beat_ = now + policy_.interval; }
+  // Its write begins; it waits for its answer from now on, and not while it stands behind a long write.
+  void BeatBegan(SteadyTime now);
 
   // When to check again; absent: only when something happens. Checking early does no harm.
   std::optional<SteadyTime> Next() const;

@@ -256,10 +256,17 @@ void Channels::Encode(ResponseEncoder& encoder) {
     const auto found = channels_.find(number);
     if (found == channels_.end()) continue;
     Channel& channel = *found->second;
+    const uint64_t first = channel.subscription->next_sequence();
     channel.ready = Take(channel, encoder);
     if (channel.ready) {
-      ready_.push_back(number);
-      // What is left does not fit: a frame longer than what is left of the batch goes first in the next one.
+      const bool had_its_turn = channel.subscription->next_sequence() != first;
+      if (had_its_turn) {
+        ready_.push_back(number);
+      } else {
+        ready_.push_front(number);
+      }
+      // A frame longer than what is left of the batch goes into the next one, and first if its channel has sent
+      // nothing.
       const Entry* next = channel.subscription->Peek();
       if (next != nullptr && next->frame() != nullptr && encoder.bytes() + next->frame()->payload.size() > batch.bytes)
         break;

@@ -27,7 +27,7 @@ struct SessionOptions {
 struct SendCommand {
   uint64_t id = 0;
   FrameKind kind = FrameKind::kText;
-  std::string payload;
+  std::string payload = {};
   uint64_t generation = 0;               // Zero: any.
   Duration max_wait = Duration::zero();  // Zero: fail at once.
   std::string setup_key = {};

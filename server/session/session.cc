@@ -46,16 +46,23 @@ void Session::Enter(StateChange change) {
   const State state = change.state;
   const std::optional<Failure> cause = change.cause;
   const Duration retry_in = change.retry_in.value_or(Duration::zero());
-  if (cause) last_failure_ = cause;
-  Log(Level::kInfo, "session.state",
-      {{"session", name_},
-       {"identity", identity_},
-       {"state", Name(state)},
-       {"generation", change.generation},
-       {"attempt", change.attempt},
-       {"retry_in", retry_in},
-       {"reason", cause ? Name(cause->reason) : std::string_view()},
-       {"message", cause ? std::string_view(cause->message) : std::string_view()}});
+  if (cause) {
+    last_failure_ = cause;
+    Log(cause->reason == Reason::kClosed || cause->reason == Reason::kDetached ? Level::kInfo : Level::kWarn,
+        "session.state",
+        {{"session", name_},
+         {"identity", identity_},
+         {"state", Name(state)},
+         {"generation", change.generation},
+         {"reason", Name(cause->reason)},
+         {"close_code", change.close_code},
+         {"attempt", change.attempt},
+         {"retry_in", retry_in},
+         {"message", cause->message}});
+  } else {
+    Log(Level::kInfo, "session.state",
+        {{"session", name_}, {"identity", identity_}, {"state", Name(state)}, {"generation", change.generation}});
+  }
   Append({.generation = change.generation,
           .time = around_.timers.WallNow(),
           .what = std::make_unique<StateChange>(std::move(change))},
@@ -202,6 +209,7 @@ void Session::Received(FrameKind kind, std::string payload) {
   const bool opening = state() == State::kOpening;
   // The matches look at the payload before the journal takes it; what follows from them comes after it.
   heartbeat_->Received(payload, around_.timers.Now());
+  if (heartbeat_->round_trip()) heartbeat_round_trip_ = heartbeat_->round_trip();
   const Setup::Verdict verdict = opening && !leaving() ? setup_.Received(payload) : Setup::Verdict::kWait;
   const size_t bytes = payload.size();
   Append({.generation = generation(), .time = last_heard_, .what = FrameEntry{kind, std::move(payload)}}, bytes);
@@ -235,13 +243,14 @@ void Session::ArmLiveness() {
 
 void Session::CheckLiveness() {
   liveness_due_.reset();
+  if (leaving()) return;  // A goodbye has a timeout of its own.
   const SteadyTime now = around_.timers.Now();
   const Heartbeat::Verdict verdict = heartbeat_->Check(now, transport_->BytesAcknowledged());
-  if (verdict.dead && !leaving()) return Lose({.cause = *verdict.dead});
+  if (verdict.dead) return Lose({.cause = *verdict.dead});
   if (verdict.beat) {
     heartbeat_->Beaten(now);
     // One that is still waiting to be written stands for this one too.
-    if (!std::exchange(heartbeat_queued_, true) && !leaving()) {
+    if (!std::exchange(heartbeat_queued_, true)) {
       const HeartbeatPolicy& policy = heartbeat_->policy();
       outbox_.Bind({.what = Outgoing::What::kHeartbeat,
                     .ping_frame = policy.what == HeartbeatPolicy::What::kPing,
@@ -339,8 +348,10 @@ void Session::Pump() {
     if (const Outgoing* next = outbox_.Next()) {
       const SteadyTime now = around_.timers.Now();
       heartbeat_->WriteBegan(now);
+      if (next->what == Outgoing::What::kHeartbeat) heartbeat_->BeatBegan(now);
       ArmLiveness();
       if (next->ping_frame) {
+        if (pings_.size() == 2 * kMaxPingsUnderWay) pings_.pop_front();  // A peer that answers none.
         pings_.push_back({next->payload, now, next->what == Outgoing::What::kHeartbeat});
         transport_->Ping(next->payload);
       } else {
@@ -404,6 +415,11 @@ void Session::Tell(uint64_t id, Outcome outcome, std::optional<Failure> failure)
 uint64_t Session::Append(Entry entry, size_t bytes) {
   const uint64_t sequence = journal_.Append(std::move(entry));
   CountJournal();
+  WakeSubscriptions(bytes);
+  return sequence;
+}
+
+void Session::WakeSubscriptions(size_t bytes) {
   bool overflowed = false;
   for (Subscription* subscription : subscriptions_) {
     subscription->Appended(bytes);
@@ -418,12 +434,12 @@ uint64_t Session::Append(Entry entry, size_t bytes) {
       }
     });
   }
-  return sequence;
 }
 
 void Session::ShrinkJournal(size_t bytes) {
   journal_.Shrink(bytes);
   CountJournal();
+  WakeSubscriptions(0);
 }
 
 void Session::CountJournal() {

@@ -106,6 +106,7 @@ class Session final : public std::enable_shared_from_this<Session>, private Tran
   void Tell(uint64_t id, Outcome outcome, std::optional<Failure> failure = std::nullopt);
   void Remember(const Outgoing& item);
   uint64_t Append(Entry entry, size_t bytes);
+  void WakeSubscriptions(size_t bytes);
   void CountJournal();
   void CountOutbox();
   bool leaving() const { return goodbye_.has_value(); }

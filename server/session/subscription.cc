@@ -11,6 +11,7 @@ Subscription::Subscription(std::shared_ptr<Session> session, Listener& listener,
                            Overflow overflow)
     : session_(std::move(session)), listener_(listener), owner_(owner), overflow_(overflow) {
   const Journal& journal = session_->journal();
+  spared_ = journal.oldest();
   switch (start.from) {
     case Start::From::kHead:
       next_ = journal.head() + 1;
@@ -66,7 +67,7 @@ void Subscription::Hold(bool on) {
 uint64_t Subscription::lag() const { return session_->journal().head() + 1 - next_; }
 
 void Subscription::Appended(size_t bytes) {
-  if (overflow_ == Overflow::kDetach && !overflowed_ && next_ < session_->journal().oldest()) {
+  if (overflow_ == Overflow::kDetach && !overflowed_ && std::max(next_, spared_) < session_->journal().oldest()) {
     overflowed_ = true;
     return EndWith(
         {Failure{Reason::kOverflow, Phase::kUnspecified,

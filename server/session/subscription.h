@@ -85,7 +85,8 @@ class Subscription {
   bool owner_;
   Overflow overflow_;
   bool held_ = false;
-  uint64_t next_ = 1;  // The sequence to be given next.
+  uint64_t next_ = 1;    // The sequence to be given next.
+  uint64_t spared_ = 1;  // The journal's oldest at the start: a past that is gone already is a gap and no overflow.
   StartOutcome start_ = StartOutcome::kLive;
   std::optional<End> end_;
   bool overflowed_ = false;

@@ -1,19 +1,21 @@
 """An Attach stream as the generated stub has it, for dialogues: commands go in, events come out, one by one."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TypeAlias, TypeVar
+from typing import TYPE_CHECKING, TypeAlias, TypeVar, cast
 
 import grpc
-from google.rpc import status_pb2
+from google.protobuf.duration_pb2 import Duration
+from google.rpc import status_pb2  # type: ignore[import-untyped]
 
 from fairlead.v1 import types_pb2
 from fairlead.v1.session_pb2 import (
     SESSION_STATE_OPEN,
+    Attached,
     AttachRequest,
     AttachResponse,
-    Attached,
     Batch,
     Command,
     CommandResult,
@@ -24,7 +26,11 @@ from fairlead.v1.session_pb2 import (
     Pong,
     StateChanged,
 )
+from fairlead.v1.session_pb2_grpc import SessionServiceStub
 from tests.e2e.processes import PATIENCE_S
+
+if TYPE_CHECKING:
+    from fairlead.v1.session_pb2_grpc import SessionServiceAsyncStub
 
 ATTACH = "/fairlead.v1.SessionService/Attach"
 
@@ -52,6 +58,14 @@ class Status:
     code: grpc.StatusCode
     details: str
     failure: types_pb2.Failure | None
+
+
+def span(seconds: float) -> Duration:
+    return Duration(seconds=int(seconds), nanos=round((seconds - int(seconds)) * 1e9))
+
+
+def seconds(span: Duration) -> float:
+    return span.seconds + span.nanos / 1e9
 
 
 class StreamOver(Exception):
@@ -137,6 +151,18 @@ class Attachment:
 
     async def status(self) -> Status:
         return await status_of(self._call)
+
+
+@asynccontextmanager
+async def connected(address: str) -> AsyncIterator[grpc.aio.Channel]:
+    """A channel of gRPC, as a program would make it that expects long messages."""
+    async with grpc.aio.insecure_channel(address, [("grpc.max_receive_message_length", -1)]) as channel:
+        yield channel
+
+
+def sessions_of(channel: grpc.aio.Channel) -> "SessionServiceAsyncStub":
+    """The generated stub, as what it is on an asyncio channel."""
+    return cast("SessionServiceAsyncStub", SessionServiceStub(channel))
 
 
 async def status_of(call: grpc.aio.Call) -> Status:

@@ -1,14 +1,13 @@
 """Wrong requests that end a whole RPC: what is sent, and the status that docs/errors.md documents."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+import contextlib
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import grpc
 
 from fairlead.v1.http_pb2 import DownloadRequest, PipelineRequest, SendRequest
-from fairlead.v1.http_pb2_grpc import HttpServiceStub
 from fairlead.v1.quota_pb2 import AcquireRequest, ListQuotasRequest, ReportUsageRequest
-from fairlead.v1.quota_pb2_grpc import QuotaServiceStub
 from fairlead.v1.session_pb2 import (
     CloseSessionRequest,
     Command,
@@ -20,8 +19,7 @@ from fairlead.v1.session_pb2 import (
     TailRequest,
     Target,
 )
-from fairlead.v1.session_pb2_grpc import SessionServiceStub
-from tests.e2e.attach import Attachment, Status, status_of
+from tests.e2e.attach import Attachment, Status, sessions_of, status_of
 from tests.e2e.bad_requests import UNKNOWN_FIELD
 
 SERVICE = "/fairlead.v1.SessionService/"
@@ -47,20 +45,18 @@ class WrongCall:
 
 async def attach_bytes(place: Place, message: bytes) -> Status:
     stream = Attachment(place.channel)
-    try:
+    with contextlib.suppress(grpc.aio.AioRpcError):  # The gateway was quicker; the status tells.
         await stream.say_bytes(message)
-    except grpc.aio.AioRpcError:
-        pass  # The gateway was quicker; the status tells.
     return await stream.status()
 
 
 async def unary(place: Place, method: str, message: bytes) -> Status:
-    call = place.channel.unary_unary(method)(message)
-    return await status_of(call)
+    call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = place.channel.unary_unary(method)
+    return await status_of(call(message))
 
 
 async def tail(place: Place, request: TailRequest) -> Status:
-    return await status_of(SessionServiceStub(place.channel).Tail(request))
+    return await status_of(sessions_of(place.channel).Tail(request))
 
 
 async def too_many_streams(place: Place) -> Status:
@@ -80,10 +76,19 @@ async def too_many_watchers(place: Place) -> Status:
 
 
 async def pipeline(place: Place) -> Status:
-    async def requests() -> AsyncIterator[PipelineRequest]:
-        yield PipelineRequest(cancel_ids=[1])
+    pipe: grpc.aio.StreamStreamMultiCallable[bytes, bytes] = place.channel.stream_stream(
+        "/fairlead.v1.HttpService/Pipeline"
+    )
+    call = pipe()
+    await call.write(PipelineRequest(cancel_ids=[1]).SerializeToString())
+    return await status_of(call)
 
-    return await status_of(HttpServiceStub(place.channel).Pipeline(requests()))
+
+async def download(place: Place) -> Status:
+    call: grpc.aio.UnaryStreamMultiCallable[bytes, bytes] = place.channel.unary_stream(
+        "/fairlead.v1.HttpService/Download"
+    )
+    return await status_of(call(DownloadRequest().SerializeToString()))
 
 
 NOT_YET = "UNIMPLEMENTED NOT_IMPLEMENTED"
@@ -211,7 +216,7 @@ CALLS = (
         "HttpService.Send",
         NOT_YET,
         "HttpService.Send:",
-        lambda place: status_of(HttpServiceStub(place.channel).Send(SendRequest())),
+        lambda place: unary(place, "/fairlead.v1.HttpService/Send", SendRequest().SerializeToString()),
     ),
     WrongCall("HTTP pipeline", "HttpService.Pipeline", NOT_YET, "HttpService.Pipeline:", pipeline),
     WrongCall(
@@ -219,27 +224,27 @@ CALLS = (
         "HttpService.Download",
         NOT_YET,
         "HttpService.Download:",
-        lambda place: status_of(HttpServiceStub(place.channel).Download(DownloadRequest())),
+        lambda place: download(place),
     ),
     WrongCall(
         "quota to acquire",
         "QuotaService.Acquire",
         NOT_YET,
         "QuotaService.Acquire:",
-        lambda place: status_of(QuotaServiceStub(place.channel).Acquire(AcquireRequest())),
+        lambda place: unary(place, "/fairlead.v1.QuotaService/Acquire", AcquireRequest().SerializeToString()),
     ),
     WrongCall(
         "list of quotas",
         "QuotaService.ListQuotas",
         NOT_YET,
         "QuotaService.ListQuotas:",
-        lambda place: status_of(QuotaServiceStub(place.channel).ListQuotas(ListQuotasRequest())),
+        lambda place: unary(place, "/fairlead.v1.QuotaService/ListQuotas", ListQuotasRequest().SerializeToString()),
     ),
     WrongCall(
         "report of a quota's usage",
         "QuotaService.ReportUsage",
         NOT_YET,
         "QuotaService.ReportUsage:",
-        lambda place: status_of(QuotaServiceStub(place.channel).ReportUsage(ReportUsageRequest())),
+        lambda place: unary(place, "/fairlead.v1.QuotaService/ReportUsage", ReportUsageRequest().SerializeToString()),
     ),
 )

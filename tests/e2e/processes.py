@@ -51,6 +51,7 @@ class Process:
         self._environment = dict(environment or {})
         self._process: subprocess.Popen[bytes] | None = None
         self._killed = False
+        self.ready_line = ""
 
     def launch(self, *arguments: str | Path, prefix: Sequence[str] = ()) -> dict[str, str]:
         """Starts it and returns what the ready line tells. `prefix`: a program that runs it, such as prlimit."""
@@ -67,11 +68,11 @@ class Process:
         self._killed = False
         if self not in Process.started:
             Process.started.append(self)
-        line = self._read_line()
-        words = line.split()
+        self.ready_line = self._read_line()
+        words = self.ready_line.split()
         if words[:2] != [self.binary, "ready"]:
             status = self._process.wait(PATIENCE_S)
-            raise AssertionError(f"{self.binary} did not start, status {status}: {line}\n{self.log}")
+            raise AssertionError(f"{self.binary} did not start, status {status}: {self.ready_line}\n{self.log}")
         return dict(word.split("=", 1) for word in words[2:])
 
     def _read_line(self) -> str:
@@ -79,6 +80,12 @@ class Process:
         assert self._process.stdout is not None
         readable, _, _ = select.select([self._process.stdout], [], [], PATIENCE_S)
         return self._process.stdout.readline().decode() if readable else "(it says nothing)"
+
+    def rest_of_output(self) -> str:
+        """What it wrote to standard output behind the ready line, once it has ended."""
+        assert self._process is not None
+        assert self._process.stdout is not None
+        return self._process.stdout.read().decode()
 
     @property
     def pid(self) -> int:

@@ -1,4 +1,4 @@
-"""Bad input: each wrong request gets its documented answer, and hurts nobody else. docs/errors.md has the same table."""
+"""Each wrong request gets its documented answer, and hurts nobody else. docs/errors.md has the same table."""
 
 import asyncio
 import random
@@ -23,8 +23,7 @@ from fairlead.v1.session_pb2 import (
     Send,
     Target,
 )
-from fairlead.v1.session_pb2_grpc import SessionServiceStub
-from tests.e2e.attach import Attachment, Frame, StreamOver, status_of
+from tests.e2e.attach import Attachment, Frame, StreamOver, sessions_of, status_of
 from tests.e2e.bad_calls import CALLS, Place, WrongCall
 from tests.e2e.bad_requests import COMMANDS, LIMITS, OF_OPEN, Wrong
 from tests.e2e.conftest import StartGateway
@@ -56,7 +55,6 @@ async def good_session(gateway: Gateway, exchange: Exchange) -> AsyncIterator[Pl
     """A stream with a session that works; afterwards it still does, and nothing is left of what else was opened."""
     pid = gateway.pid
     async with grpc.aio.insecure_channel(gateway.address) as channel:
-        sessions = SessionServiceStub(channel)
         stream = Attachment(channel)
         await stream.open(GOOD, Open(session="good", target=Target(url=f"{exchange.ws}/echo")))
         yield Place(channel, stream, exchange.ws)
@@ -67,7 +65,7 @@ async def good_session(gateway: Gateway, exchange: Exchange) -> AsyncIterator[Pl
         assert (await stream.ended(GOOD)).cause.reason == types_pb2.REASON_CLOSED
         await healthy(gateway, channel, pid)
     async with grpc.aio.insecure_channel(gateway.address) as channel:
-        sessions = SessionServiceStub(channel)
+        sessions = sessions_of(channel)
 
         async def none_left() -> bool:
             return not (await sessions.ListSessions(ListSessionsRequest())).sessions
@@ -78,7 +76,8 @@ async def good_session(gateway: Gateway, exchange: Exchange) -> AsyncIterator[Pl
 async def healthy(gateway: Gateway, channel: grpc.aio.Channel, pid: int) -> None:
     assert gateway.running
     assert gateway.pid == pid
-    assert await channel.unary_unary("/grpc.health.v1.Health/Check")(b"") == SERVING
+    check: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary("/grpc.health.v1.Health/Check")
+    assert await check(b"") == SERVING
 
 
 def filled_in(command: Command, url: str, exchange: Exchange) -> Command:
@@ -232,7 +231,7 @@ async def test_pages_are_forgiving(start_gateway: StartGateway, exchange: Exchan
     """Sizes are capped and a token is only a place in an order: neither can be wrong."""
     gateway = start_gateway(configuration(exchange))
     async with good_session(gateway, exchange) as place:
-        sessions = SessionServiceStub(place.channel)
+        sessions = sessions_of(place.channel)
         for request, names in (
             (ListSessionsRequest(page_size=2**32 - 1), ["good"]),
             (ListSessionsRequest(page_token="g"), ["good"]),

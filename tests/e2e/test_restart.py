@@ -15,7 +15,6 @@ from tests.e2e.attach import Attachment
 from tests.e2e.conftest import StartGateway
 from tests.e2e.processes import Exchange, Gateway, eventually
 
-
 EntryT = TypeVar("EntryT", bound=fairlead.Entry)
 
 

@@ -127,9 +127,9 @@ class ScriptedDialler final : public Dialler {
     return std::make_unique<Abandons>(dial);
   }
 
-  std::vector<DialRequest> requests;          // All dials so far.
-  std::vector<std::shared_ptr<Peer>> peers;   // Of all transports so far.
-  std::function<void(Peer&)> prepare = {};    // Applied to each new one.
+  std::vector<DialRequest> requests;         // All dials so far.
+  std::vector<std::shared_ptr<Peer>> peers;  // Of all transports so far.
+  std::function<void(Peer&)> prepare = {};   // Applied to each new one.
 
   // A dial that nobody has answered or abandoned.
   size_t under_way() {

@@ -32,6 +32,11 @@ struct Testbed {
                     [this] { return "epoch-" + std::to_string(++names) + "-of-the-testbed"; }};
   ScopedLogSink quiet{[](std::string_view) {}};
 
+  Testbed() = default;
+  ~Testbed() { time.Settle(); }  // What is posted may hold sessions.
+  Testbed(const Testbed&) = delete;
+  Testbed& operator=(const Testbed&) = delete;
+
   std::shared_ptr<Session> Open(SessionOptions options = PlainOptions(), const std::string& name = "md") {
     auto session = registry.Open("dev", name, std::move(options));
     EXPECT_TRUE(session) << (session ? "" : session.error().message);

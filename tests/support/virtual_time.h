@@ -1,5 +1,5 @@
-// Time that passes only when a test says so. Callbacks run in the order of their deadlines, and those of one deadline in
-// the order in which they were asked for.
+// Time that passes only when a test says so. Callbacks run in the order of their deadlines, and those of one deadline
+// in the order in which they were asked for.
 #pragma once
 
 #include <gtest/gtest.h>

@@ -11,7 +11,7 @@ import fairlead
 from fairlead import Outcome, Phase, Reason
 from fairlead.v1 import session_pb2 as pb
 from fairlead.v1 import types_pb2
-from tests.fake_gateway import PATIENCE_S, Stream, ended, frames, result, state
+from tests.fake_gateway import PATIENCE_S, FakeGateway, Stream, ended, frames, result, state
 
 
 async def test_send_returns_what_became_of_it(stream: Stream, session: fairlead.Session) -> None:
@@ -113,9 +113,11 @@ async def test_cancelling_a_send_that_left_drops_its_result(stream: Stream, sess
     assert session.setup_keys == ("sub",)
 
 
-async def test_cancelling_a_send_that_has_not_left_takes_it_back(stream: Stream, session: fairlead.Session) -> None:
+async def test_cancelling_a_send_that_has_not_left_takes_it_back(
+    fake: FakeGateway, stream: Stream, session: fairlead.Session
+) -> None:
     before = len(stream.requests)
-    sending = asyncio.create_task(session.send("never"))
+    sending = asyncio.create_task(session.send("never", setup_key="never"))
     other = asyncio.create_task(session.send("sent"))
     # Both are submitted in the next turn, and the cancellation comes in the same: before the writer's turn.
     asyncio.get_running_loop().call_soon(sending.cancel)
@@ -125,6 +127,17 @@ async def test_cancelling_a_send_that_has_not_left_takes_it_back(stream: Stream,
     await other
     assert sending.cancelled()
     assert len(stream.requests) == before + 1
+    # Nor does it take up room, of which there is 16 MiB.
+    for sequence in range(5, 15):
+        sending = asyncio.create_task(session.send(b"x" * (3 << 20)))
+        asyncio.get_running_loop().call_soon(sending.cancel)
+        other = asyncio.create_task(session.send("sent"))
+        stream.say(result(await stream.expect("send"), "WRITTEN", sequence))
+        await other
+        assert sending.cancelled()
+    # Nor is it taken for something that may have been written when the stream is lost.
+    stream.end()
+    assert not (await (await fake.stream()).expect("open")).open.setup
 
 
 async def test_setup_remembers_what_was_written_or_may_have_been(stream: Stream, session: fairlead.Session) -> None:
