@@ -96,8 +96,8 @@ int Run(const Config& config) {
   };
   Registry registry(*dialler, loop, std::move(random), config.limits, Unique);
   Streams streams(registry, loop, config.limits, config.flush);
-  Gateway::Prepare({.reflection = config.reflection});
-  Gateway gateway(loop, streams, config.limits);
+  Gateway::Prepare();
+  Gateway gateway(loop, streams, config.limits, {.reflection = config.reflection});
   for (const Config::Listener& each : config.listeners) {
     auto listener = Listen(loop, each);
     if (!listener) return fail(listener.error());

@@ -15,7 +15,7 @@ namespace fairlead {
 
 // Of fairlead.v1.WebSocketOptions, which documents each.
 struct WebSocketOptions {
-  std::vector<std::string> subprotocols;
+  std::vector<std::string> subprotocols = {};
   bool permessage_deflate = false;
   uint64_t max_message_bytes = 3u << 20;
   friend bool operator==(const WebSocketOptions&, const WebSocketOptions&) = default;

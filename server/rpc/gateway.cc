@@ -1,18 +1,33 @@
 #include "rpc/gateway.h"
 
+#include <grpc/grpc.h>
 #include <grpc/health/v1/health.pb.h>
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/health_check_service_interface.h>
+#include <grpcpp/impl/server_builder_option.h>
 #include <grpcpp/security/server_credentials.h>
 #include <grpcpp/server_builder.h>
 
 #include "base/log.h"
 
 namespace fairlead {
+namespace {
 
-void Gateway::Prepare(const Options& options) {
+// The reflection library adds itself to every server of a program that is linked with it; this takes it out again.
+class WithoutReflection final : public grpc::ServerBuilderOption {
+  void UpdateArguments(grpc::ChannelArguments* /*arguments*/) override {}
+  void UpdatePlugins(std::vector<std::unique_ptr<grpc::ServerBuilderPlugin>>* plugins) override {
+    std::erase_if(*plugins, [](const auto& plugin) { return plugin->name() == "proto_server_reflection"; });
+  }
+};
+
+}  // namespace
+
+void Gateway::Prepare() {
+  // And no grpc_shutdown: it would wait up to 10 s for gRPC's backup poller, which sits in epoll_wait after any write
+  // that had to wait for its peer.
+  grpc_init();
   grpc::EnableDefaultHealthCheckService(true);
-  if (!options.reflection) return;
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   grpc::health::v1::HealthCheckRequest::descriptor();  // Links it in: reflection finds it in the pool of descriptors.
 }
@@ -24,6 +39,7 @@ void Gateway::Serve(std::unique_ptr<Listener> listener, const std::string& ident
   grpc::ServerBuilder builder;
   served.acceptor = builder.experimental().AddExternalConnectionAcceptor(
       grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD, grpc::InsecureServerCredentials());
+  if (!options_.reflection) builder.SetOption(std::make_unique<WithoutReflection>());
   builder.RegisterService(served.sessions.get());
   builder.RegisterService(&http_);
   builder.RegisterService(&quotas_);

@@ -19,9 +19,10 @@ class Gateway {
     bool reflection = false;
   };
   // Before any server is built. Process-wide: gRPC keeps these switches in global state.
-  static void Prepare(const Options& options);
+  static void Prepare();
 
-  Gateway(Loop& loop, Streams& streams, const Limits& limits) : loop_(loop), streams_(streams), limits_(limits) {}
+  Gateway(Loop& loop, Streams& streams, const Limits& limits, const Options& options)
+      : loop_(loop), streams_(streams), limits_(limits), options_(options) {}
 
   // Serves the identity on the listener, from the loop's next turn on.
   void Serve(std::unique_ptr<Listener> listener, const std::string& identity);
@@ -44,6 +45,7 @@ class Gateway {
   Loop& loop_;
   Streams& streams_;
   const Limits& limits_;
+  const Options options_;
   HttpServiceImpl http_;
   QuotaServiceImpl quotas_;
   std::vector<Served> served_;

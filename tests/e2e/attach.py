@@ -111,6 +111,12 @@ class Attachment:
         self._items += items
         return items
 
+    async def next(self) -> Item:
+        """Takes the next item, whatever it is."""
+        while not self._items:
+            await self.read()
+        return self._items.pop(0)
+
     async def hear(self, kind: type[T], fits: Callable[[T], bool] = lambda item: True) -> T:
         """Waits for the first item of this kind that fits, and takes it."""
         begin = 0

@@ -15,6 +15,7 @@ from fairlead.v1.session_pb2 import (
     OUTCOME_DONE,
     OUTCOME_NOT_SENT,
     OUTCOME_WRITTEN,
+    SESSION_STATE_OPEN,
     AttachRequest,
     Close,
     Command,
@@ -100,6 +101,8 @@ async def send_wrong(wrong: Wrong, place: Place, exchange: Exchange) -> None:
         await stream.say(command)
         if not waits:
             assert (await stream.result(number)).outcome in (OUTCOME_DONE, OUTCOME_WRITTEN)
+        if command.HasField("open") and "never_upgrade" not in command.open.target.url:
+            await stream.state(command.channel, SESSION_STATE_OPEN)
     command = filled_in(wrong.command, wrong.url, exchange)
     command.channel = wrong.command.channel or (2 if wrong in OF_OPEN or wrong.answer.startswith("Ended") else GOOD)
     command.id = 99

@@ -53,8 +53,8 @@ class Subscriber final : private Subscription::Listener {
     Overflow overflow = Overflow::kSkip;
   };
   Subscriber(std::shared_ptr<Session> session, const Options& options)
-      : subscription_(
-            std::make_unique<Subscription>(std::move(session), *this, options.owner, options.start, options.overflow)) {
+      : subscription_(std::make_unique<Subscription>(std::move(session), static_cast<Subscription::Listener&>(*this),
+                                                     options.owner, options.start, options.overflow)) {
     next_ = subscription_->next_sequence();
     woken_ = true;  // The past does not wake.
   }

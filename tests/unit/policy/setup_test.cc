@@ -12,6 +12,8 @@ using testing::ElementsAre;
 using testing::IsEmpty;
 using Verdict = Setup::Verdict;
 
+// Tests say fairlead::Setup: testing::Test has a member of that name.
+
 SetupStep Plain(const std::string& key) { return {.key = key, .payload = "do " + key}; }
 SetupStep Expecting(const std::string& key, const std::string& expect, const std::string& reject = "") {
   SetupStep step = Plain(key);
@@ -21,14 +23,14 @@ SetupStep Expecting(const std::string& key, const std::string& expect, const std
 }
 
 TEST(Setup, WithoutStepsIsDoneAtOnce) {
-  Setup setup({});
+  fairlead::Setup setup({});
   EXPECT_FALSE(setup.running());
   EXPECT_EQ(setup.Begin(), Verdict::kDone);
   EXPECT_FALSE(setup.running());
 }
 
 TEST(Setup, AStepWithoutExpectIsDoneWhenWritten) {
-  Setup setup({Plain("a"), Plain("b")});
+  fairlead::Setup setup({Plain("a"), Plain("b")});
   EXPECT_EQ(setup.Begin(), Verdict::kSend);
   EXPECT_EQ(setup.current().key, "a");
   EXPECT_EQ(setup.Received("anything"), Verdict::kWait);
@@ -39,7 +41,7 @@ TEST(Setup, AStepWithoutExpectIsDoneWhenWritten) {
 }
 
 TEST(Setup, AStepWithExpectIsDoneWhenAFrameMatches) {
-  Setup setup({Expecting("login", "\"ok\""), Plain("sub")});
+  fairlead::Setup setup({Expecting("login", "\"ok\""), Plain("sub")});
   EXPECT_EQ(setup.Begin(), Verdict::kSend);
   EXPECT_EQ(setup.Written("login"), Verdict::kWait);
   EXPECT_EQ(setup.Received("a trade"), Verdict::kWait);
@@ -48,7 +50,7 @@ TEST(Setup, AStepWithExpectIsDoneWhenAFrameMatches) {
 }
 
 TEST(Setup, TheAnswerMayOvertakeTheNewsOfTheWrite) {
-  Setup setup({Expecting("login", "ok"), Plain("sub")});
+  fairlead::Setup setup({Expecting("login", "ok"), Plain("sub")});
   setup.Begin();
   EXPECT_EQ(setup.Received("ok"), Verdict::kSend);
   EXPECT_EQ(setup.Written("login"), Verdict::kWait) << "late news of the step before";
@@ -57,7 +59,7 @@ TEST(Setup, TheAnswerMayOvertakeTheNewsOfTheWrite) {
 }
 
 TEST(Setup, AFrameMatchesOneStepOnly) {
-  Setup setup({Expecting("a", "ok"), Expecting("b", "ok")});
+  fairlead::Setup setup({Expecting("a", "ok"), Expecting("b", "ok")});
   setup.Begin();
   EXPECT_EQ(setup.Received("ok"), Verdict::kSend);
   EXPECT_EQ(setup.current().key, "b");
@@ -65,7 +67,7 @@ TEST(Setup, AFrameMatchesOneStepOnly) {
 }
 
 TEST(Setup, ARejectWinsOverAnExpect) {
-  Setup setup({Expecting("login", "login", "denied")});
+  fairlead::Setup setup({Expecting("login", "login", "denied")});
   setup.Begin();
   EXPECT_EQ(setup.Received("login denied"), Verdict::kRejected);
   EXPECT_EQ(setup.current().key, "login");
@@ -74,7 +76,7 @@ TEST(Setup, ARejectWinsOverAnExpect) {
 TEST(Setup, AllPartsMustOccurInOneFrame) {
   SetupStep step = Plain("login");
   step.expect.contains = {"login", "ok"};
-  Setup setup({step});
+  fairlead::Setup setup({step});
   setup.Begin();
   EXPECT_EQ(setup.Received("login"), Verdict::kWait);
   EXPECT_EQ(setup.Received("ok"), Verdict::kWait);
@@ -82,7 +84,7 @@ TEST(Setup, AllPartsMustOccurInOneFrame) {
 }
 
 TEST(Setup, ANewTransportBeginsWithTheFirstStep) {
-  Setup setup({Plain("a"), Plain("b")});
+  fairlead::Setup setup({Plain("a"), Plain("b")});
   setup.Begin();
   setup.Written("a");
   EXPECT_EQ(setup.Begin(), Verdict::kSend);
@@ -90,7 +92,7 @@ TEST(Setup, ANewTransportBeginsWithTheFirstStep) {
 }
 
 TEST(Setup, StoresInPlaceOrAsTheLastAndForgets) {
-  Setup setup({Plain("login"), Plain("btc")});
+  fairlead::Setup setup({Plain("login"), Plain("btc")});
   setup.Store(Plain("eth"));
   EXPECT_THAT(setup.Keys(), ElementsAre("login", "btc", "eth"));
   setup.Store({.key = "btc", .payload = "another"});
@@ -105,7 +107,7 @@ TEST(Setup, StoresInPlaceOrAsTheLastAndForgets) {
 }
 
 TEST(Setup, CountsPayloadsAndMatches) {
-  Setup setup({Expecting("a", "12345", "678"), {.key = "b", .payload = "pp"}});
+  fairlead::Setup setup({Expecting("a", "12345", "678"), {.key = "b", .payload = "pp"}});
   EXPECT_EQ(setup.bytes(), 4u + 5u + 3u + 2u);
   setup.Forget("a");
   EXPECT_EQ(setup.bytes(), 2u);
@@ -122,7 +124,7 @@ TEST(Setup, RunsEachStepOnceInOrderWhateverHappens) {
       const std::string key = "k" + std::to_string(i);
       steps.push_back(draws.OneIn(2) ? Plain(key) : Expecting(key, "ok"));
     }
-    Setup setup(steps);
+    fairlead::Setup setup(steps);
     std::vector<std::string> sent;
     Verdict verdict = setup.Begin();
     for (int i = 0; i < 1000 && verdict != Verdict::kDone; ++i) {

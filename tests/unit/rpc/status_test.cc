@@ -1,0 +1,91 @@
+#include "rpc/status.h"
+
+#include <google/protobuf/any.pb.h>
+#include <google/protobuf/descriptor.h>
+#include <google/protobuf/empty.pb.h>
+#include <google/protobuf/unknown_field_set.h>
+#include <gtest/gtest.h>
+
+#include <map>
+
+namespace fairlead {
+namespace {
+
+using namespace std::chrono_literals;
+using grpc::StatusCode;
+
+TEST(Status, TheDetailsAreAGoogleRpcStatus) {
+  const Failure failure{Reason::kLimitReached, Phase::kNotSent, "limits.sessions, 3, are open", 1500ms, "orders"};
+  const grpc::Status status = ToStatus(failure);
+  EXPECT_EQ(status.error_code(), StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_EQ(status.error_message(), failure.message);
+
+  // google.rpc.Status, read as a message of which no field is known.
+  google::protobuf::Empty raw;
+  ASSERT_TRUE(raw.ParseFromString(status.error_details()));
+  const auto& fields = raw.GetReflection()->GetUnknownFields(raw);
+  ASSERT_EQ(fields.field_count(), 3);
+  EXPECT_EQ(fields.field(0).number(), 1);
+  EXPECT_EQ(fields.field(0).varint(), static_cast<uint64_t>(StatusCode::RESOURCE_EXHAUSTED));
+  EXPECT_EQ(fields.field(1).number(), 2);
+  EXPECT_EQ(fields.field(1).length_delimited(), failure.message);
+  EXPECT_EQ(fields.field(2).number(), 3);
+  google::protobuf::Any any;
+  ASSERT_TRUE(any.ParseFromString(fields.field(2).length_delimited()));
+  EXPECT_EQ(any.type_url(), "type.googleapis.com/fairlead.v1.Failure");
+  v1::Failure detail;
+  ASSERT_TRUE(any.UnpackTo(&detail));
+  EXPECT_EQ(detail.reason(), v1::REASON_LIMIT_REACHED);
+  EXPECT_EQ(detail.phase(), v1::PHASE_NOT_SENT);
+  EXPECT_EQ(detail.message(), failure.message);
+  EXPECT_EQ(detail.retry_after().seconds(), 1);
+  EXPECT_EQ(detail.retry_after().nanos(), 500'000'000);
+  EXPECT_EQ(detail.quota_key(), "orders");
+}
+
+TEST(Status, WithoutRetryAfterNoneIsTold) {
+  EXPECT_FALSE(ToProto({Reason::kClosed}).has_retry_after());
+  EXPECT_TRUE(ToProto({.reason = Reason::kClosed, .retry_after = 0s}).has_retry_after());
+}
+
+TEST(Status, EveryReasonOfTheApiHasACode) {
+  const auto& reasons = *v1::Reason_descriptor();
+  for (int i = 0; i < reasons.value_count(); ++i) {
+    const auto reason = static_cast<Reason>(reasons.value(i)->number());
+    for (const Phase phase :
+         {Phase::kUnspecified, Phase::kNotSent, Phase::kPartlySent, Phase::kSentNoReply, Phase::kReplied}) {
+      const StatusCode code = CodeOf({reason, phase});
+      EXPECT_NE(code, StatusCode::OK) << reasons.value(i)->name();
+      EXPECT_EQ(code == StatusCode::INTERNAL, reason == Reason::kUnspecified) << reasons.value(i)->name();
+    }
+  }
+}
+
+TEST(Status, TheCodesAreThoseOfTheDesign) {
+  struct Case {
+    Failure failure;
+    StatusCode code;
+  };
+  const Case cases[] = {
+      {{Reason::kInvalidField}, StatusCode::INVALID_ARGUMENT},
+      {{Reason::kUnknownField}, StatusCode::INVALID_ARGUMENT},
+      {{Reason::kNotImplemented}, StatusCode::UNIMPLEMENTED},
+      {{Reason::kEgressDenied}, StatusCode::PERMISSION_DENIED},
+      {{Reason::kSessionNotFound}, StatusCode::NOT_FOUND},
+      {{Reason::kLimitReached}, StatusCode::RESOURCE_EXHAUSTED},
+      {{Reason::kOverflow}, StatusCode::RESOURCE_EXHAUSTED},
+      {{Reason::kWrongGeneration}, StatusCode::FAILED_PRECONDITION},
+      {{Reason::kNotOpen}, StatusCode::FAILED_PRECONDITION},
+      {{Reason::kWaitExpired}, StatusCode::DEADLINE_EXCEEDED},
+      {{Reason::kProtocolError}, StatusCode::DATA_LOSS},
+      {{Reason::kConnectFailed, Phase::kNotSent}, StatusCode::UNAVAILABLE},
+      {{Reason::kDraining}, StatusCode::UNAVAILABLE},
+      {{Reason::kConnectionLost, Phase::kNotSent}, StatusCode::UNAVAILABLE},
+      {{Reason::kConnectionLost, Phase::kPartlySent}, StatusCode::UNKNOWN},
+      {{Reason::kPeerClosed, Phase::kSentNoReply}, StatusCode::UNKNOWN},
+  };
+  for (const Case& each : cases) EXPECT_EQ(CodeOf(each.failure), each.code) << Name(each.failure.reason);
+}
+
+}  // namespace
+}  // namespace fairlead
