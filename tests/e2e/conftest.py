@@ -64,7 +64,10 @@ def _children() -> dict[int, str]:
     """Processes that this one started and that still run."""
     found = {}
     for children in Path("/proc/self/task").glob("*/children"):
-        for pid in children.read_text().split():
+        pids: list[str] = []
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # The thread has just ended.
+            pids = children.read_text().split()
+        for pid in pids:
             with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # It has just ended.
                 name, state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)
                 if state.split()[0] != "Z":

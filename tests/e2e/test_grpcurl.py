@@ -55,14 +55,15 @@ class Run:
                 return message
 
     async def event(self, kind: str, fits: Callable[[dict[str, Any]], bool] = lambda event: True) -> dict[str, Any]:
-        """The next event of an Attach stream that is of this kind and fits; others are passed over."""
+        """Takes the first event of an Attach stream that is of this kind and fits; others stay where they are."""
+        begin = 0
         while True:
-            while self._events:
-                event = self._events.pop(0)
-                if kind in event and fits(event[kind]):
-                    found: dict[str, Any] = event[kind]
+            for at in range(begin, len(self._events)):
+                if kind in self._events[at] and fits(self._events[at][kind]):
+                    found: dict[str, Any] = self._events.pop(at)[kind]
                     return found
-            self._events = (await self.message())["events"]
+            begin = len(self._events)
+            self._events += (await self.message())["events"]
 
     async def end(self) -> int:
         async with asyncio.timeout(PATIENCE_S):

@@ -15,7 +15,7 @@ import fairlead
 from fairlead.v1 import session_pb2 as pb
 from fairlead.v1 import session_pb2_grpc
 from tests.e2e.conftest import StartGateway
-from tests.e2e.processes import PATIENCE_S, Exchange, Gateway, eventually, run
+from tests.e2e.processes import BUILD, PATIENCE_S, Exchange, Gateway, eventually, run
 
 
 async def test_unix_and_tcp_show_the_same_sessions(gateway: Gateway, exchange: Exchange) -> None:
@@ -129,6 +129,7 @@ async def test_health(gateway: Gateway) -> None:
 # ---- Descriptors. ----
 
 
+@pytest.mark.skipif(BUILD.name == "asan", reason="sanitizers want descriptors themselves")
 async def test_listener_recovers_from_want_of_descriptors(gateway: Gateway, client: fairlead.Gateway) -> None:
     """Strangers take all descriptors; when they are gone, adapters connect again, without a restart."""
     _, hard = resource.prlimit(gateway.pid, resource.RLIMIT_NOFILE)

@@ -1,7 +1,7 @@
 """Measures the figures that the pages state, and writes docs/proof.md: `make proof`.
 
-Every round runs each measurement once, so that a noisy minute touches all of them alike; told are medians of the rounds, with spread. Not part of
-the tests: a busy machine makes them slow, not wrong.
+Every round runs each measurement once, so that a noisy minute touches all of them alike; told are medians of the
+rounds, with spread. Not part of the tests: a busy machine makes them slow, not wrong.
 """
 
 import argparse
@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import fairlead
@@ -130,7 +131,9 @@ async def saturated(gateway: Gateway, exchange: Exchange) -> dict[str, float]:
         figures[f"saturated {name}: Fairlead, frames/s to Python"] = ours["rate"]
         figures[f"saturated {name}: websockets, frames/s"] = theirs["rate"]
         figures[f"saturated {name}: ratio of frames/s"] = ours["rate"] / theirs["rate"]
-        figures[f"saturated {name}: ratio of Python CPU a frame, websockets / Fairlead"] = theirs["cpu_us"] / ours["cpu_us"]
+        figures[f"saturated {name}: ratio of Python CPU a frame, websockets / Fairlead"] = (
+            theirs["cpu_us"] / ours["cpu_us"]
+        )
         figures[f"saturated {name}: gateway CPU a frame, us"] = spent / FRAMES * 1e6
     return figures
 
@@ -184,31 +187,40 @@ def _git(*arguments: str) -> str:
 
 
 def page(figures: dict[str, list[float]], rounds: int) -> str:
-    processor = next(
-        (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line), "?"
+    """What docs/proof.md says."""
+    models = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line]
+    processor = models[0].split(":")[1].strip() if models else platform.machine()
+    changed = " with changes" if _git("status", "--porcelain", "--", "server", "clients", "tests/exchange") else ""
+    versions = ", ".join(
+        [
+            f"Linux {platform.release().split('-')[0].rsplit('.', 1)[0]}",
+            f"Python {platform.python_version()}",
+            f"websockets {version('websockets')}",
+        ]
     )
-    dirty = " with changes" if _git("status", "--porcelain", "--", "server", "clients", "tests/exchange") else ""
     lines = [
         "# Figures",
         "",
-        f"Written by `make proof` (`tests/proof/run.py --rounds {rounds}`) at commit {_git('rev-parse', '--short', 'HEAD')}{dirty}, "
-        f"on {os.cpu_count()} cores of {processor}, Linux {platform.release().split("-")[0].rsplit(".", 1)[0]}, Python {platform.python_version()}, "
-        f"websockets {websockets.__version__}. Medians of {rounds} rounds, each round running everything once, with the least and the "
-        "greatest. Exchange, gateway and Python share the cores; rates of a machine of your own will differ, ratios less.",
+        f"Written by `make proof` (`tests/proof/run.py --rounds {rounds}`) at commit {_git('rev-parse', '--short', 'HEAD')}"
+        f"{changed}, on {os.cpu_count()} cores of {processor}, {versions}.",
+        f"Medians of {rounds} rounds, each of which runs everything once, with the least and the greatest. Exchange,",
+        "gateway and Python share the cores: rates on a machine of your own will differ, ratios less.",
         "",
         "| figure | median | least | greatest |",
         "|---|---:|---:|---:|",
     ]
     for name, values in figures.items():
         digits = ",.0f" if statistics.median(values) >= 100 else ",.2f"
-        lines.append(f"| {name} | {statistics.median(values):{digits}} | {min(values):{digits}} | {max(values):{digits}} |")
+        told = " | ".join(f"{figure:{digits}}" for figure in (statistics.median(values), min(values), max(values)))
+        lines.append(f"| {name} | {told} |")
     lines += [
         "",
-        f"*idle*: {SESSIONS} sessions, half of them TLS, on one Attach stream, heartbeats off, nothing sent for {IDLE_S:.0f} s. An idle gRPC "
-        "server alone uses about 10 ms of CPU in that time. The memory includes each session's TLS state and buffers.",
+        f"*idle*: {SESSIONS} sessions, half of them TLS, on one Attach stream, heartbeats off, nothing sent for",
+        f"{IDLE_S:.0f} s. An idle gRPC server alone uses about 10 ms of CPU in that time. The memory includes each session's",
+        "TLS state and buffers.",
         "",
-        f"*saturated*: the simulated exchange sends {FRAME_BYTES} B text frames as fast as they are read, to one Python process, "
-        f"{FRAMES:,} frames a run, default event loop; `websockets` reads them directly, compression off.",
+        f"*saturated*: the simulated exchange sends {FRAME_BYTES} B text frames as fast as they are read, to one",
+        f"Python process, {FRAMES:,} frames a run, default event loop; `websockets` reads them directly, compression off.",
         "",
         "*outage*: 20 drops a round.",
         "",
@@ -223,7 +235,8 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.alone:
         function, url, argument = arguments.alone
-        asyncio.run({"saturate_gateway": saturate_gateway, "saturate_directly": saturate_directly}[function](url, argument))
+        alone = {"saturate_gateway": saturate_gateway, "saturate_directly": saturate_directly}
+        asyncio.run(alone[function](url, argument))
         return
     figures = asyncio.run(measure(arguments.rounds))
     PAGE.write_text(page(figures, arguments.rounds))
