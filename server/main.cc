@@ -31,6 +31,9 @@ constexpr int kUsageError = 2;
 // Beside sessions and adapters: logs, libraries, resolvers.
 constexpr rlim_t kSpareDescriptors = 64;
 
+// For what gRPC still has to write when all streams have ended.
+constexpr Duration kLastWords = std::chrono::milliseconds(500);
+
 constexpr auto kHelp = R"(fairlead: owns a firm's connections to exchanges and serves its adapters over gRPC
 
 usage: fairlead --config FILE            run; prints one line on standard output when ready, logs on standard error
@@ -126,7 +129,10 @@ int Run(const Config& config) {
     const WallTime deadline = loop.WallNow() + config.shutdown_timeout;
     gateway.StopAccepting();
     streams.Drain(deadline);
-    registry.Drain([&end, deadline] { end(deadline); });
+    registry.Drain([&, deadline] {
+      // Every stream has its last events and its status; what else is open (a Watch of health) need not hold us up.
+      streams.WhenEmpty([&, deadline] { end(std::min(deadline, loop.WallNow() + kLastWords)); });
+    });
     timeout->At(loop.Now() + config.shutdown_timeout, [&end, deadline] { end(deadline); });
   });
 

@@ -63,7 +63,6 @@ TlsClient::TlsClient() {
   SSL_CTX* context = context_.native_handle();
   SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION);
   SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS);  // Idle sessions are many; their buffers need not be.
-  SSL_CTX_set_quiet_shutdown(context, 1);  // Else a connection without close_notify spoils its session for resumption.
   context_.set_verify_mode(ssl::verify_peer);
   SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
   SSL_CTX_set_ex_data(context, OwnerIndex(), this);
@@ -92,13 +91,14 @@ int TlsClient::KeepSession(SSL* stream, SSL_SESSION* session) {
   auto* client = static_cast<TlsClient*>(SSL_CTX_get_ex_data(SSL_get_SSL_CTX(stream), OwnerIndex()));
   const auto* origin = static_cast<std::string*>(SSL_get_ex_data(stream, OriginIndex()));
   if (origin == nullptr) return 0;
-  if (const auto kept = client->sessions_.find(*origin); kept != client->sessions_.end()) {
-    SSL_SESSION_free(std::exchange(kept->second, session));
-    return 1;  // The reference is ours now.
+  auto kept = client->sessions_.find(*origin);
+  if (kept == client->sessions_.end()) {
+    if (client->sessions_.size() >= kMaxKeptSessions) return 0;
+    kept = client->sessions_.emplace(*origin, nullptr).first;
   }
-  if (client->sessions_.size() >= kMaxKeptSessions) return 0;
-  client->sessions_.emplace(*origin, session);
-  return 1;
+  // A copy: OpenSSL spoils the session of a stream that ends without close_notify, as most do.
+  SSL_SESSION_free(std::exchange(kept->second, SSL_SESSION_dup(session)));
+  return 0;  // The reference stays OpenSSL's.
 }
 
 std::unique_ptr<TlsClient::Stream> TlsClient::MakeStream(Socket& socket, const std::string& host, uint16_t port,
@@ -109,7 +109,11 @@ std::unique_ptr<TlsClient::Stream> TlsClient::MakeStream(Socket& socket, const s
   if (!is_address) SSL_set_tlsext_host_name(handle, host.c_str());
   SSL_set_alpn_protos(handle, kAlpn.data(), kAlpn.size());
   auto origin = std::make_unique<std::string>(host + ":" + std::to_string(port));
-  if (const auto kept = sessions_.find(*origin); kept != sessions_.end()) SSL_set_session(handle, kept->second);
+  if (const auto kept = sessions_.find(*origin); kept != sessions_.end() && kept->second != nullptr) {
+    SSL_SESSION* copy = SSL_SESSION_dup(kept->second);
+    SSL_set_session(handle, copy);
+    SSL_SESSION_free(copy);
+  }
   SSL_set_ex_data(handle, OriginIndex(), origin.release());
   return stream;
 }

@@ -5,6 +5,7 @@
 #include <boost/beast/core/bind_handler.hpp>
 #include <boost/beast/websocket/rfc6455.hpp>
 #include <boost/beast/websocket/stream.hpp>
+#include <boost/beast/zlib/error.hpp>
 
 #include "policy/upgrade.h"
 
@@ -30,6 +31,11 @@ constexpr size_t kKeptReadBytes = 64 << 10;  // A read buffer that a long messag
 constexpr Duration kCloseTimeout = std::chrono::seconds(2);
 constexpr uint16_t kNoStatusReceived = 1005;  // RFC 6455 section 7.1.5.
 
+// Of a message that does not inflate.
+bool IsDeflateError(const error_code& error) {
+  return error.category() == beast::zlib::make_error_code(beast::zlib::error::need_buffers).category();
+}
+
 Loss LossOf(const error_code& error, const websocket::close_reason& reason, uint64_t max_message_bytes) {
   if (error == websocket::error::closed) {
     const uint16_t code =
@@ -46,6 +52,9 @@ Loss LossOf(const error_code& error, const websocket::close_reason& reason, uint
   if (error.category() == websocket::make_error_code(websocket::error::closed).category()) {
     return {.cause = {Reason::kProtocolError, Phase::kUnspecified,
                       "the exchange broke the WebSocket protocol: " + error.message()}};
+  }
+  if (IsDeflateError(error)) {
+    return {.cause = {Reason::kProtocolError, Phase::kUnspecified, "a message does not inflate: " + error.message()}};
   }
   return {.cause = {Reason::kConnectionLost, Phase::kUnspecified, "the connection ended: " + error.message()}};
 }
@@ -112,8 +121,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
     websocket::close_reason close(static_cast<websocket::close_code>(code));
     close.reason.assign(reason.data(), std::min(reason.size(), close.reason.max_size()));
     stream_.async_close(close, [self = shared_from_this()](error_code error) {
-      // The read under way tells what the exchange answered; without one we are done.
-      if (!self->reading_)
+      // Whichever saw the exchange's answer tells: this, or the read under way.
+      if (!error || !self->reading_)
         self->End(LossOf(error ? error : error_code(websocket::error::closed), self->stream_.reason(), 0));
     });
   }
@@ -142,6 +151,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void DidRead(const error_code& error, size_t bytes) {
     reading_ = false;
     if (ended_) return;
+    if (IsDeflateError(error)) stream_.next_layer().Abort();  // Beast says no goodbye here.
     if (error) return End(LossOf(error, stream_.reason(), max_message_bytes_));
     filled_ += bytes;
     if (stream_.is_message_done()) {

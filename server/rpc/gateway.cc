@@ -34,7 +34,6 @@ void Gateway::Prepare() {
 
 void Gateway::Serve(std::unique_ptr<Listener> listener, const std::string& identity) {
   Served served;
-  served.is_unix = listener->address().starts_with('/') || listener->address().find(':') == std::string::npos;
   served.sessions = std::make_unique<SessionServiceImpl>(identity, streams_);
   grpc::ServerBuilder builder;
   served.acceptor = builder.experimental().AddExternalConnectionAcceptor(
@@ -51,6 +50,7 @@ void Gateway::Serve(std::unique_ptr<Listener> listener, const std::string& ident
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, 60'000);
   builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, 5'000);
   served.server = builder.BuildAndStart();
+  served.server->GetHealthCheckService()->SetServingStatus(v1::SessionService::service_full_name(), true);
   served.listener = std::move(listener);
   Log(Level::kInfo, "listener.open", {{"address", served.listener->address()}, {"identity", identity}});
   served.listener->Begin(*served.acceptor, {.admit =
@@ -67,7 +67,7 @@ std::string Gateway::addresses() const {
   std::string text;
   for (const bool is_unix : {false, true}) {
     for (const Served& served : served_) {
-      if (served.is_unix != is_unix) continue;
+      if (served.listener->is_unix() != is_unix) continue;
       text += (text.empty() ? "" : " ") + std::string(is_unix ? "unix=" : "grpc=") + served.listener->address();
     }
   }

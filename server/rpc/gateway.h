@@ -36,7 +36,6 @@ class Gateway {
  private:
   struct Served {
     std::unique_ptr<Listener> listener;
-    bool is_unix = false;
     std::unique_ptr<SessionServiceImpl> sessions;
     std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> acceptor;
     std::unique_ptr<grpc::Server> server;

@@ -60,6 +60,7 @@ class SocketListener final : public Listener {
   Acceptor& socket() { return socket_; }
   void set_address(std::string address) { address_ = std::move(address); }
   std::string address() const override { return address_; }
+  bool is_unix() const override { return !std::is_same_v<Protocol, asio::ip::tcp>; }
 
   void Begin(grpc::experimental::ExternalConnectionAcceptor& acceptor, Admission admission) override {
     acceptor_ = &acceptor;

@@ -34,6 +34,7 @@ class Listener {
   virtual void Stop() = 0;
   // "127.0.0.1:7070", or the path.
   virtual std::string address() const = 0;
+  virtual bool is_unix() const = 0;
 };
 
 }  // namespace fairlead

@@ -3,7 +3,9 @@
 
 #include <fairlead/v1/session.pb.h>
 
+#include <functional>
 #include <set>
+#include <utility>
 
 #include "policy/flush.h"
 #include "rpc/flusher.h"
@@ -35,7 +37,10 @@ class Streams {
     members_.insert(&member);
     return {};
   }
-  void Leave(Member& member) { members_.erase(&member); }
+  void Leave(Member& member) {
+    members_.erase(&member);
+    if (members_.empty() && when_empty_) timers_.Post(std::exchange(when_empty_, nullptr));
+  }
 
   // Tells all, and admits no more. Each ends when its sessions have.
   void Drain(WallTime deadline) {
@@ -43,7 +48,11 @@ class Streams {
     const std::set<Member*> all = members_;
     for (Member* member : all) member->Drain(deadline);
   }
-  size_t size() const { return members_.size(); }
+  // Runs the callback once no stream is open; soon, if none is.
+  void WhenEmpty(std::function<void()> callback) {
+    if (members_.empty()) return timers_.Post(std::move(callback));
+    when_empty_ = std::move(callback);
+  }
 
   Registry& registry() { return registry_; }
   Timers& timers() { return timers_; }
@@ -58,6 +67,7 @@ class Streams {
   const Flush::Batch batch_;
   Flusher flusher_;
   std::set<Member*> members_;
+  std::function<void()> when_empty_;
   bool draining_ = false;
 };
 

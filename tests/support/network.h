@@ -139,7 +139,7 @@ class Line final : private Transport::Listener {
     Begin(std::move(request));
     Wait([this] { return dialled_; }, "the outcome of a dial");
     const std::lock_guard lock(mutex_);
-    return loss_;
+    return refusal_;
   }
   void Begin(DialRequest request) {
     network_.Do([&] {
@@ -232,7 +232,7 @@ class Line final : private Transport::Listener {
       EXPECT_FALSE(abandoned_) << "an outcome after the dial was abandoned";
       EXPECT_FALSE(dialled_) << "a second outcome";
       dialled_ = true;
-      if (!outcome) loss_ = outcome.error();
+      if (!outcome) loss_ = refusal_ = outcome.error();
     }
     if (outcome) {
       transport_ = std::move(*outcome);
@@ -283,7 +283,8 @@ class Line final : private Transport::Listener {
   std::condition_variable changed_;
   bool dialled_ = false;
   bool abandoned_ = false;
-  std::optional<Loss> loss_;
+  std::optional<Loss> refusal_;  // Of the dial.
+  std::optional<Loss> loss_;     // Of the dial, or the transport's end.
   std::vector<Frame> frames_;
   std::vector<std::string> pongs_;
   size_t drop_at_frame_ = 0;
