@@ -201,8 +201,8 @@ def page(figures: dict[str, list[float]], rounds: int) -> str:
     lines = [
         "# Figures",
         "",
-        f"Written by `make proof` (`tests/proof/run.py --rounds {rounds}`) at commit {_git('rev-parse', '--short', 'HEAD')}"
-        f"{changed}, on {os.cpu_count()} cores of {processor}, {versions}.",
+        f"Written by `make proof` (`tests/proof/run.py --rounds {rounds}`) at commit "
+        f"{_git('rev-parse', '--short', 'HEAD')}{changed}, on {os.cpu_count()} cores of {processor}, {versions}.",
         f"Medians of {rounds} rounds, each of which runs everything once, with the least and the greatest. Exchange,",
         "gateway and Python share the cores: rates on a machine of your own will differ, ratios less.",
         "",
@@ -216,11 +216,12 @@ def page(figures: dict[str, list[float]], rounds: int) -> str:
     lines += [
         "",
         f"*idle*: {SESSIONS} sessions, half of them TLS, on one Attach stream, heartbeats off, nothing sent for",
-        f"{IDLE_S:.0f} s. An idle gRPC server alone uses about 10 ms of CPU in that time. The memory includes each session's",
-        "TLS state and buffers.",
+        f"{IDLE_S:.0f} s. An idle gRPC server alone uses about 10 ms of CPU in that time. The memory includes each",
+        "session's TLS state and buffers.",
         "",
         f"*saturated*: the simulated exchange sends {FRAME_BYTES} B text frames as fast as they are read, to one",
-        f"Python process, {FRAMES:,} frames a run, default event loop; `websockets` reads them directly, compression off.",
+        f"Python process, {FRAMES:,} frames a run, default event loop; `websockets` reads them directly, without",
+        "compression.",
         "",
         "*outage*: 20 drops a round.",
         "",
