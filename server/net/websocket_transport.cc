@@ -254,8 +254,9 @@ void Connection::Upgrade(const TargetUrl& url, Dialler::Done done) {
       const auto retry_after = self->answer_[beast::http::field::retry_after];
       return fail(UpgradeRefused(self->answer_.result_int(), {retry_after.data(), retry_after.size()}, now));
     }
+    const bool cut_off = error == beast::http::error::end_of_stream || error == beast::http::error::partial_message;
     if (error == websocket::condition::handshake_failed ||
-        error.category() == beast::http::make_error_code({}).category()) {
+        (error.category() == beast::http::make_error_code({}).category() && !cut_off)) {
       return fail({.cause = {Reason::kUpgradeInvalid, Phase::kNotSent,
                              "the answer to the upgrade is not valid: " + error.message()}});
     }

@@ -1,5 +1,6 @@
 #include "rpc/gateway.h"
 
+#include <google/protobuf/stubs/logging.h>
 #include <grpc/grpc.h>
 #include <grpc/health/v1/health.pb.h>
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
@@ -24,6 +25,10 @@ class WithoutReflection final : public grpc::ServerBuilderOption {
 }  // namespace
 
 void Gateway::Prepare() {
+  // Its complaints of unreadable requests, which name fields and hold no values, as lines like all others.
+  google::protobuf::SetLogHandler([](google::protobuf::LogLevel, const char*, int, const std::string& message) {
+    Log(Level::kInfo, "protobuf", {{"message", message}});
+  });
   // And no grpc_shutdown: it would wait up to 10 s for gRPC's backup poller, which sits in epoll_wait after any write
   // that had to wait for its peer.
   grpc_init();

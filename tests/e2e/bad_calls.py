@@ -19,7 +19,7 @@ from fairlead.v1.session_pb2 import (
     Target,
 )
 from tests.e2e.attach import ATTACH, Attachment, Status, sessions_of, status_of
-from tests.e2e.bad_requests import UNKNOWN_FIELD
+from tests.e2e.wrong import UNKNOWN_FIELD
 
 SERVICE = "/fairlead.v1.SessionService/"
 

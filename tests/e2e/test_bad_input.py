@@ -26,15 +26,18 @@ from fairlead.v1.session_pb2 import (
 )
 from tests.e2e.attach import Attachment, Frame, StreamOver, sessions_of, status_of
 from tests.e2e.bad_calls import CALLS, Place, WrongCall
-from tests.e2e.bad_requests import COMMANDS, LIMITS, OF_OPEN, Wrong
+from tests.e2e.bad_opens import OF_OPEN
+from tests.e2e.bad_requests import COMMANDS
 from tests.e2e.conftest import StartGateway
 from tests.e2e.processes import ROOT, Exchange, Gateway, eventually
+from tests.e2e.wrong import LIMITS, Wrong
 
 pytestmark = pytest.mark.bad_input
 
 GOOD = 1  # The channel of the good session.
 SERVING = b"\x08\x01"  # grpc.health.v1.HealthCheckResponse {status: SERVING}
 FUZZED_MESSAGES = 3000
+LOG_LINE = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z (DEBUG|INFO|WARN|ERROR) [a-z_.]+( [a-z_]+=\S.*)?$")
 
 
 def port(url: str) -> int:
@@ -228,6 +231,8 @@ async def test_random_bytes(start_gateway: StartGateway, exchange: Exchange, see
     assert 0 < ended < FUZZED_MESSAGES / 2, "the fuzz should now and then get past the parser, and now and then not"
     async with good_session(gateway, exchange):
         pass
+    for line in gateway.log.splitlines():
+        assert LOG_LINE.match(line), "whatever came, the log has lines of one shape"
 
 
 async def test_pages_are_forgiving(start_gateway: StartGateway, exchange: Exchange) -> None:

@@ -15,11 +15,12 @@ from google.protobuf.message_factory import GetMessageClass
 from fairlead.v1 import http_pb2, quota_pb2, session_pb2, types_pb2
 from tests.e2e import observed_commands, observed_opens
 from tests.e2e.attach import Attachment, connected, status_of
-from tests.e2e.bad_requests import COMMANDS, Wrong
+from tests.e2e.bad_requests import COMMANDS
 from tests.e2e.conftest import StartGateway
 from tests.e2e.observed import OBSERVED, Stage
 from tests.e2e.processes import Exchange, Gateway
 from tests.e2e.test_bad_input import configuration, good_session, send_wrong
+from tests.e2e.wrong import Wrong
 
 assert observed_opens
 assert observed_commands, "importing them has filled OBSERVED"

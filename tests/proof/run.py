@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-import fairlead
 import websockets
 
+import fairlead
 from tests.e2e.processes import ROOT, Exchange, Gateway
 
 PAGE = ROOT / "docs/proof.md"

@@ -1,12 +1,13 @@
 // The stream under rpc/channels, in the hands of a test: parses what is written into lines, "1 text hello @4" (channel,
-// what, sequence), and checks that one write is outstanding and that nothing comes after a channel's end.
+// what, sequence), and checks that one write is outstanding, that nothing comes before a channel is attached or after
+// its end, and that its sequences have no holes but for gaps.
 #pragma once
 
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <functional>
-#include <set>
+#include <map>
 #include <string>
 #include <utility>
 #include <vector>
@@ -24,11 +25,14 @@ class RecordedStream final : public Channels::Stream {
   int finished = 0;
   std::optional<Failure> why;
   int drained = 0;
+  std::map<uint64_t, int> results = {};  // How many, by id.
   int stuck = 0;
   v1::AttachResponse last;
   size_t most_frames = 0;         // In one message.
   size_t most_bytes_of_many = 0;  // Payload bytes in one message that holds more than one frame.
 
+  bool attached(uint32_t channel) const { return next_.contains(channel); }
+  bool idle() const { return next_.empty() && !writing_; }
   void Take() {
     if (std::exchange(writing_, false) && wrote) wrote();
   }
@@ -69,7 +73,7 @@ class RecordedStream final : public Channels::Stream {
         return DescribeBatch(event.batch());
       case v1::Event::kAttached: {
         const v1::Attached& attached = event.attached();
-        EXPECT_TRUE(live_.insert(attached.channel()).second) << "attached twice";
+        EXPECT_TRUE(next_.emplace(attached.channel(), 0).second) << "attached twice";
         return Add(attached.channel(),
                    "attached " + attached.session() + " " + v1::StartOutcome_Name(attached.start()).substr(14) + " " +
                        std::to_string(attached.oldest_sequence()) + ".." + std::to_string(attached.head_sequence()));
@@ -80,19 +84,21 @@ class RecordedStream final : public Channels::Stream {
       }
       case v1::Event::kCommandResult: {
         const v1::CommandResult& result = event.command_result();
+        ++results[result.id()];
         std::string text = "result " + std::to_string(result.id()) + " " + v1::Outcome_Name(result.outcome()).substr(8);
         if (result.has_failure()) text += " " + v1::Reason_Name(result.failure().reason()).substr(7);
-        return Add(result.channel(), text + " @" + std::to_string(result.sequence()));
+        if (result.sequence() != 0) return AddLive(result.channel(), text, result.sequence());
+        return Add(result.channel(), text + " @0");
       }
       case v1::Event::kGap:
-        EXPECT_TRUE(live_.contains(event.gap().channel()));
+        CheckNext(event.gap().channel(), event.gap().from_sequence(), event.gap().to_sequence());
         return Add(event.gap().channel(), "gap " + std::to_string(event.gap().from_sequence()) + ".." +
                                               std::to_string(event.gap().to_sequence()));
       case v1::Event::kPong:
         return Add(event.pong().channel(), "pong " + event.pong().payload());
       case v1::Event::kEnded: {
         const v1::Ended& ended = event.ended();
-        EXPECT_EQ(live_.erase(ended.channel()), 1u) << "ended twice";
+        EXPECT_EQ(next_.erase(ended.channel()), 1u) << "ended twice";
         return Add(ended.channel(), "ended " + v1::Reason_Name(ended.cause().reason()).substr(7) +
                                         (ended.session_closed() ? " session_closed" : ""));
       }
@@ -115,14 +121,22 @@ class RecordedStream final : public Channels::Stream {
     EXPECT_EQ(at, batch.receive_times_unix_ns_size());
   }
   void AddLive(uint32_t channel, const std::string& what, uint64_t sequence) {
-    EXPECT_TRUE(live_.contains(channel)) << "an entry of channel " << channel << ", which is not attached";
+    CheckNext(channel, sequence, sequence);
     Add(channel, what + " @" + std::to_string(sequence));
+  }
+  void CheckNext(uint32_t channel, uint64_t first, uint64_t end) {
+    const auto next = next_.find(channel);
+    ASSERT_NE(next, next_.end()) << "an entry of channel " << channel << ", which is not attached";
+    EXPECT_TRUE(next->second == 0 || next->second == first)
+        << "a hole before " << first << " of channel " << channel << ", which expects " << next->second;
+    EXPECT_LE(first, end);
+    next->second = end + 1;
   }
   void Add(uint32_t channel, const std::string& what) { lines_.push_back(std::to_string(channel) + " " + what); }
 
   Timers& timers_;
   bool writing_ = false;
-  std::set<uint32_t> live_;
+  std::map<uint32_t, uint64_t> next_;  // By channel that is attached; zero: none has come.
   std::vector<std::string> lines_;
 };
 
