@@ -22,6 +22,7 @@ struct Outgoing {
   uint64_t id = 0;             // Of the command; zero: nobody wants the result.
   std::string setup_key = {};  // kSend: to store as; kSetup: the step.
   std::vector<std::string> forget_setup_keys = {};
+  bool reserves_setup = false;  // Counts against the limits of the setup while it waits to be stored.
 };
 
 class Outbox {

@@ -19,7 +19,10 @@ void Setup::Forget(std::string_view key) {
   at_ = steps_.size();
 }
 
-bool Setup::Has(std::string_view key) const { return std::ranges::find(steps_, key, &SetupStep::key) != steps_.end(); }
+const SetupStep* Setup::Find(std::string_view key) const {
+  const auto found = std::ranges::find(steps_, key, &SetupStep::key);
+  return found == steps_.end() ? nullptr : &*found;
+}
 
 std::vector<std::string> Setup::Keys() const {
   std::vector<std::string> keys;
@@ -27,14 +30,17 @@ std::vector<std::string> Setup::Keys() const {
   return keys;
 }
 
+size_t Setup::Bytes(const SetupStep& step) {
+  size_t sum = step.payload.size();
+  for (const Match* match : {&step.expect, &step.reject}) {
+    for (const std::string& part : match->contains) sum += part.size();
+  }
+  return sum;
+}
+
 size_t Setup::bytes() const {
   size_t sum = 0;
-  for (const SetupStep& step : steps_) {
-    sum += step.payload.size();
-    for (const Match* match : {&step.expect, &step.reject}) {
-      for (const std::string& part : match->contains) sum += part.size();
-    }
-  }
+  for (const SetupStep& step : steps_) sum += Bytes(step);
   return sum;
 }
 

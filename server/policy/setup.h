@@ -29,12 +29,14 @@ class Setup {
   // Changes what the next transport gets. Not during a run.
   void Store(SetupStep step);  // In place of the step of the same key, or as the last.
   void Forget(std::string_view key);
-  bool Has(std::string_view key) const;
+  // Null: no step of this key.
+  const SetupStep* Find(std::string_view key) const;
 
   std::vector<std::string> Keys() const;
   size_t size() const { return steps_.size(); }
   // Payloads and matches together.
   size_t bytes() const;
+  static size_t Bytes(const SetupStep& step);
 
   enum class Verdict {
     kSend,      // Write current(), and watch its timeout from now.

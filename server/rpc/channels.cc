@@ -30,8 +30,18 @@ Channels::~Channels() = default;
 // ---- Commands. ----
 
 void Channels::Execute(v1::AttachRequest& request) {
-  for (v1::Command& command : *request.mutable_commands()) Execute(command);
+  for (v1::Command& command : *request.mutable_commands()) unexecuted_.push_back(std::move(command));
+  ExecuteNext();
   FinishIfDone();
+}
+
+// Commands wait while their answers would pile up.
+void Channels::ExecuteNext() {
+  while (!unexecuted_.empty() && waiting_.size() < limits_.waiting_events) {
+    v1::Command command = std::move(unexecuted_.front());
+    unexecuted_.pop_front();
+    Execute(command);
+  }
 }
 
 void Channels::Execute(v1::Command& command) {
@@ -239,6 +249,7 @@ void Channels::FlushNow() {
     WatchWrite();
     stream_.Write(encoder.Finish());
   }
+  ExecuteNext();
   if (was_full && !Full()) stream_.Drained();
   FinishIfDone();
 }
@@ -330,7 +341,7 @@ void Channels::WatchWrite() {
 
 void Channels::FinishIfDone() {
   const bool over = half_closed_ || finish_with_.has_value();
-  if (finished_ || !over || writing_ || !channels_.empty() || !waiting_.empty()) return;
+  if (finished_ || !over || writing_ || !channels_.empty() || !waiting_.empty() || !unexecuted_.empty()) return;
   finished_ = true;
   stream_.Finished(finish_with_ ? &*finish_with_ : nullptr);
 }

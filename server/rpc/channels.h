@@ -50,7 +50,7 @@ class Channels {
   // The gateway stops: tells so, and finishes when every channel has ended.
   void Drain(WallTime deadline);
   // So much waits that commands should wait too.
-  bool Full() const { return waiting_.size() >= limits_.waiting_events; }
+  bool Full() const { return !unexecuted_.empty() || waiting_.size() >= limits_.waiting_events; }
 
  private:
   // One of the stream's sessions.
@@ -65,6 +65,7 @@ class Channels {
     bool ready = false;  // In ready_.
   };
 
+  void ExecuteNext();
   void Execute(v1::Command& command);
   void Open(uint32_t channel, uint64_t id, const v1::Open& open);
   void Join(uint32_t channel, uint64_t id, const v1::Join& join);
@@ -92,8 +93,9 @@ class Channels {
   Stream& stream_;
   Flush flush_;
   std::map<uint32_t, std::unique_ptr<Channel>> channels_;
-  std::deque<uint32_t> ready_;     // Channels with something to take, in turn.
-  std::deque<v1::Event> waiting_;  // Events that are no entries; they go before entries.
+  std::deque<v1::Command> unexecuted_;  // Of messages that were read.
+  std::deque<uint32_t> ready_;          // Channels with something to take, in turn.
+  std::deque<v1::Event> waiting_;       // Events that are no entries; they go before entries.
   std::unique_ptr<Timer> flush_timer_;
   std::unique_ptr<Timer> stuck_timer_;
   std::optional<SteadyTime> flush_due_;

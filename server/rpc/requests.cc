@@ -17,6 +17,7 @@ constexpr size_t kMaxNameBytes = 128;
 constexpr size_t kMaxControlPayload = 125;  // RFC 6455 section 5.5.
 constexpr size_t kMaxCloseReason = 123;     // The same, less the code.
 constexpr size_t kMaxSubprotocols = 32;
+constexpr Duration kMinHeartbeatInterval = std::chrono::milliseconds(10);
 
 // Collects the first thing that is wrong with a request; checks that come later cost nothing then.
 class Checker {
@@ -85,10 +86,12 @@ void CheckText(Checker& check, FrameKind kind, std::string_view payload, const s
   check.Require(kind != FrameKind::kText || IsUtf8(payload), path, "a text frame must be UTF-8 (RFC 6455 section 5.6)");
 }
 
-HeartbeatPolicy ParseHeartbeat(Checker& check, const v1::Heartbeat& heartbeat) {
+HeartbeatPolicy ParseHeartbeat(Checker& check, const v1::Heartbeat& heartbeat, const Limits& limits) {
   const std::string path = "open.heartbeat";
   HeartbeatPolicy policy;
   policy.interval = check.Span(heartbeat.has_interval(), heartbeat.interval(), policy.interval, path + ".interval");
+  check.Require(policy.interval == Duration::zero() || policy.interval >= kMinHeartbeatInterval, path + ".interval",
+                "must be zero or at least 10 ms");
   switch (heartbeat.what_case()) {
     case v1::Heartbeat::WHAT_NOT_SET:
       break;
@@ -110,6 +113,11 @@ HeartbeatPolicy ParseHeartbeat(Checker& check, const v1::Heartbeat& heartbeat) {
       break;
   }
   policy.keepalive = check.Parts(heartbeat.keepalive(), path + ".keepalive");
+  size_t bytes = policy.payload.size();
+  for (const std::string& part : policy.keepalive.contains) bytes += part.size();
+  if (bytes > limits.setup_bytes) {
+    check.Refuse(Reason::kLimitReached, path, "limits.setup_bytes is " + std::to_string(limits.setup_bytes));
+  }
   policy.pong_timeout =
       check.Span(heartbeat.has_pong_timeout(), heartbeat.pong_timeout(), policy.pong_timeout, path + ".pong_timeout");
   if (policy.what != HeartbeatPolicy::What::kPing && policy.keepalive.empty()) {
@@ -311,7 +319,7 @@ Result<OpenRequest> ParseOpen(const v1::Open& open, const Limits& limits) {
     check.Adopt(headers.error(), "open.");
   request.start = CheckStart(check, open.start(), "open.start");
   request.options.websocket = ParseWebSocket(check, open.websocket(), limits);
-  request.options.heartbeat = ParseHeartbeat(check, open.heartbeat());
+  request.options.heartbeat = ParseHeartbeat(check, open.heartbeat(), limits);
   request.options.reconnect = ParseReconnect(check, open.reconnect());
   request.options.setup = ParseSetup(check, open.setup(), limits);
   request.delivery = ParseDelivery(check, open.delivery(), "open.delivery");

@@ -272,13 +272,18 @@ void Session::Send(SendCommand command) {
                 .setup_key = std::move(command.setup_key),
                 .forget_setup_keys = std::move(command.forget_setup_keys)};
   if (!item.setup_key.empty()) {
-    const bool another = !setup_.Has(item.setup_key);
-    if (another && setup_.size() >= around_.limits.setup_steps) {
+    // What waits to be stored counts already: the limits hold whatever becomes of it.
+    const SetupStep* replaced = setup_.Find(item.setup_key);
+    if (replaced == nullptr && setup_.size() + reserved_setup_steps_ >= around_.limits.setup_steps) {
       return Tell(item, Outcome::kNotSent, NotSent(Reason::kLimitReached, "limits.setup_steps are stored").error());
     }
-    if (setup_.bytes() + item.payload.size() > around_.limits.setup_bytes) {
+    const size_t kept = setup_.bytes() - (replaced == nullptr ? 0 : Setup::Bytes(*replaced));
+    if (kept + reserved_setup_bytes_ + item.payload.size() > around_.limits.setup_bytes) {
       return Tell(item, Outcome::kNotSent, NotSent(Reason::kLimitReached, "limits.setup_bytes are stored").error());
     }
+    item.reserves_setup = true;
+    ++reserved_setup_steps_;
+    reserved_setup_bytes_ += item.payload.size();
   }
   Accept(std::move(item), command.generation, command.max_wait);
 }
@@ -397,7 +402,12 @@ void Session::Reconnect(uint64_t id) {
   }
 }
 
+// Every send comes by here once, whatever becomes of it.
 void Session::Tell(const Outgoing& item, Outcome outcome, std::optional<Failure> failure) {
+  if (item.reserves_setup) {
+    --reserved_setup_steps_;
+    reserved_setup_bytes_ -= item.payload.size();
+  }
   if (item.what == Outgoing::What::kSend || item.what == Outgoing::What::kPing)
     Tell(item.id, outcome, std::move(failure));
 }

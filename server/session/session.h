@@ -144,6 +144,9 @@ class Session final : public std::enable_shared_from_this<Session>, private Tran
   };
   std::deque<PingUnderWay> pings_;
   bool heartbeat_queued_ = false;
+  // Of sends that are to be stored as setup steps and have no outcome yet.
+  size_t reserved_setup_steps_ = 0;
+  size_t reserved_setup_bytes_ = 0;
 
   std::vector<Subscription*> subscriptions_;
   bool is_new_ = true;

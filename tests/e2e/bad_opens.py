@@ -5,6 +5,7 @@ from google.protobuf.duration_pb2 import Duration
 from fairlead.v1.session_pb2 import (
     Command,
     Delivery,
+    Heartbeat,
     Join,
     Open,
     Retention,
@@ -116,6 +117,13 @@ OF_OPEN = (
         "open.heartbeat.pong_timeout: a text or binary",
         text="ping",
         pong_timeout=Duration(seconds=1),
+    ),
+    beating("heartbeat every 9 ms", "open.heartbeat.interval: must be zero or", interval=Duration(nanos=9_000_000)),
+    opening(
+        "too many bytes of heartbeat",
+        "LIMIT_REACHED",
+        "open.heartbeat: limits.setup_bytes is 1024",
+        heartbeat=Heartbeat(text="x" * 1000, keepalive=Match(contains=[b"y" * 25])),
     ),
     beating("write timeout of zero", "open.heartbeat.write_timeout: must not be zero", write_timeout=ZERO),
     # Reconnect.

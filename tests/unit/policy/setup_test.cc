@@ -100,8 +100,8 @@ TEST(Setup, StoresInPlaceOrAsTheLastAndForgets) {
   setup.Forget("login");
   setup.Forget("unknown");
   EXPECT_THAT(setup.Keys(), ElementsAre("btc", "eth"));
-  EXPECT_TRUE(setup.Has("eth"));
-  EXPECT_FALSE(setup.Has("login"));
+  EXPECT_NE(setup.Find("eth"), nullptr);
+  EXPECT_EQ(setup.Find("login"), nullptr);
   setup.Begin();
   EXPECT_EQ(setup.current().payload, "another");
 }

@@ -27,6 +27,11 @@ class Simulation {
   void Run() {
     for (int step = 0; step < 300; ++step) OneEvent();
     channels_->HalfClosed();
+    // What has been read is still executed, and may open sessions.
+    for (int i = 0; i < 10'000 && channels_->Full(); ++i) {
+      stream_.Take();
+      bed_.time.Advance(1ms);
+    }
     for (uint64_t number = 1; number <= kNames; ++number) {
       if (const auto session = bed_.registry.Find("dev", Name(number)))
         session->Close({Reason::kClosed, Phase::kUnspecified, ""});

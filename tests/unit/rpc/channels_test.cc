@@ -408,5 +408,24 @@ TEST(Channels, FullStopsCommandsUntilDrained) {
   EXPECT_EQ(a.stream.drained, 1);
 }
 
+TEST(Channels, CommandsOfOneMessageWaitWhileTheirAnswersWouldPileUp) {
+  Limits limits;
+  limits.waiting_events = 3;
+  Attached a(limits);
+  a.stream.takes_writes = false;
+  v1::AttachRequest request;
+  for (int i = 0; i < 8; ++i) request.add_commands()->mutable_detach();
+  a.channels->Execute(request);
+  a.channels->HalfClosed();
+  for (const size_t written : {3u, 3u, 2u}) {
+    EXPECT_EQ(a.stream.finished, 0);
+    EXPECT_EQ(a.Read().size(), written);
+    a.stream.Take();
+  }
+  EXPECT_FALSE(a.channels->Full());
+  EXPECT_EQ(a.stream.drained, 1);
+  EXPECT_EQ(a.stream.finished, 1) << "and only now";
+}
+
 }  // namespace
 }  // namespace fairlead

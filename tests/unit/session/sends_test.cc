@@ -191,6 +191,24 @@ TEST(Sends, StoredSetupIsBounded) {
   EXPECT_THAT(talk.Read(), ElementsAre("2 NOT_SENT LIMIT_REACHED", "4 NOT_SENT LIMIT_REACHED", "3 WRITTEN"));
 }
 
+TEST(Sends, WhatWaitsToBeStoredCountsAgainstTheSetup) {
+  Limits limits;
+  limits.setup_steps = 2;
+  Conversation talk({}, limits);
+  talk.dialler.prepare = [](Peer& peer) { peer.takes_writes = false; };
+  talk.Connect();
+  talk.Send({.id = 1, .payload = "1", .setup_key = "in-flight"});
+  talk.Send({.id = 2, .payload = "1", .setup_key = "not-begun"});
+  talk.Send({.id = 3, .payload = "1", .setup_key = "too-many"});
+  EXPECT_THAT(talk.Read(), ElementsAre("3 NOT_SENT LIMIT_REACHED"));
+  talk.peer().End();
+  talk.Read();
+  EXPECT_THAT(talk.session().SetupKeys(), ElementsAre("in-flight"));
+  talk.Send({.id = 4, .payload = "1", .max_wait = 1s, .setup_key = "takes-the-free-place"});
+  talk.Send({.id = 5, .payload = "1", .max_wait = 1s, .setup_key = "too-many-again"});
+  EXPECT_THAT(talk.Read(), ElementsAre("5 NOT_SENT LIMIT_REACHED"));
+}
+
 // ---- Pings. ----
 
 TEST(Sends, APingIsAnsweredByAPong) {
