@@ -14,6 +14,7 @@ PROTOS := $(shell find proto -name '*.proto')
 # The lock lets targets that build different parts of one tree run side by side.
 BUILD = flock build/$(1).lock cmake --build build/$(1)
 STEP = @echo "==> $(1)"
+SANITIZERS := UBSAN_OPTIONS=print_stacktrace=1 ASAN_SYMBOLIZER_PATH=/usr/bin/llvm-symbolizer-19
 
 .PHONY: help setup build demo test test-cpp test-asan test-python test-e2e test-docs proof lint format clean
 
@@ -92,9 +93,9 @@ test-asan: build/asan/build.ninja build/venv/.client ## Run the C++ tests, and t
 	$(call STEP,build build/asan)
 	@$(call BUILD,asan)
 	$(call STEP,C++ tests with AddressSanitizer and UndefinedBehaviorSanitizer)
-	@UBSAN_OPTIONS=print_stacktrace=1 ctest --test-dir build/asan --output-on-failure --no-tests=error -j$(JOBS)
+	@$(SANITIZERS) ctest --test-dir build/asan --output-on-failure --no-tests=error -j$(JOBS)
 	$(call STEP,bad input with AddressSanitizer and UndefinedBehaviorSanitizer)
-	@UBSAN_OPTIONS=print_stacktrace=1 FAIRLEAD_BUILD=build/asan $(PYTEST) tests/e2e -m bad_input
+	@$(SANITIZERS) FAIRLEAD_BUILD=build/asan $(PYTEST) tests/e2e -m bad_input
 
 test-python: build/venv/.client build/venv-oldest/.client ## Run the client's own tests (newest and oldest gRPC) and those of lint and docs
 	$(call STEP,Python client with the newest gRPC)
