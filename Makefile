@@ -107,7 +107,7 @@ test-python: build/venv/.client build/venv-oldest/.client ## Run the client's ow
 
 test-e2e: build build/venv/.client build/tools/grpcurl ## Run the end-to-end tests on the real binaries
 	$(call STEP,end-to-end tests)
-	@$(PYTEST) tests/e2e -n $(JOBS)
+	@$(PYTEST) tests/exchange tests/e2e -n $(JOBS)
 
 test-docs: build build/venv/.client build/tools/grpcurl ## Execute the blocks of README.md and docs/
 	$(call STEP,pages)
