@@ -148,25 +148,37 @@ int Main(const std::vector<std::string>& arguments) {
     std::cerr << "fairlead: " << what << "; fairlead --help tells the usage\n";
     return kUsageError;
   };
-  if (arguments.empty()) return usage("--config FILE is missing");
-  const std::string& first = arguments[0];
-  if (first == "--help" || first == "-h") {
-    std::cout << kHelp;
-    return EXIT_SUCCESS;
+  std::string file;
+  bool check_only = false;
+  for (size_t i = 0; i < arguments.size(); ++i) {
+    const std::string& argument = arguments[i];
+    const bool has_value = i + 1 < arguments.size() && !arguments[i + 1].starts_with("--");
+    if (argument == "--help" || argument == "-h") {
+      std::cout << kHelp;
+      return EXIT_SUCCESS;
+    }
+    if (argument == "--version") {
+      std::cout << "fairlead " FAIRLEAD_VERSION "\n";
+      return EXIT_SUCCESS;
+    }
+    if (argument == "--config") {
+      if (!has_value) return usage("--config takes a FILE");
+      file = arguments[++i];
+    } else if (argument == "--check-config") {
+      check_only = true;
+      if (has_value) file = arguments[++i];
+    } else {
+      return usage("unknown argument " + argument);
+    }
   }
-  if (first == "--version") {
-    std::cout << "fairlead " FAIRLEAD_VERSION "\n";
-    return EXIT_SUCCESS;
-  }
-  if (first != "--config" && first != "--check-config") return usage("unknown argument " + first);
-  if (arguments.size() != 2) return usage(first + " takes one FILE");
-  const auto config = LoadConfig(arguments[1]);
+  if (file.empty()) return usage("--config FILE is missing");
+  const auto config = LoadConfig(file);
   if (!config) {
     for (const std::string& error : config.error()) std::cerr << error << "\n";
     return kUsageError;
   }
-  if (first == "--config") return Run(*config);
-  std::cout << arguments[1] << ": no errors\n";
+  if (!check_only) return Run(*config);
+  std::cout << file << ": no errors\n";
   return EXIT_SUCCESS;
 }
 

@@ -32,8 +32,10 @@ def test_help() -> None:
     [
         ([], "--config FILE is missing"),
         (["--nonsense"], "unknown argument --nonsense"),
-        (["--config"], "--config takes one FILE"),
-        (["--check-config", "a", "b"], "--check-config takes one FILE"),
+        (["--config"], "--config takes a FILE"),
+        (["--config", "--check-config"], "--config takes a FILE"),
+        (["--check-config"], "--config FILE is missing"),
+        (["--check-config", "a", "b"], "unknown argument b"),
         (["--config", "/no/such/file.yaml"], "/no/such/file.yaml: cannot be read"),
     ],
 )
@@ -45,9 +47,14 @@ def test_wrong_usage(arguments: list[str], complaint: str) -> None:
 
 
 def test_development_configuration() -> None:
-    file = ROOT / "deploy/development.yaml"
-    done = run("fairlead", "--check-config", file)
-    assert (done.returncode, done.stdout, done.stderr) == (0, f"{file}: no errors\n", "")
+    file = str(ROOT / "deploy/development.yaml")
+    for arguments in (
+        ["--check-config", file],
+        ["--check-config", "--config", file],
+        ["--config", file, "--check-config"],
+    ):
+        done = run("fairlead", *arguments)
+        assert (done.returncode, done.stdout, done.stderr) == (0, f"{file}: no errors\n", "")
 
 
 WRONG = """\

@@ -3,15 +3,18 @@
 import asyncio
 from collections.abc import Callable
 
+import grpc
 import pytest
 import uvloop
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 import fairlead
+from fairlead._dial import Dial
+from fairlead._link import Link
 from fairlead.v1 import session_pb2 as pb
 from fairlead.v1 import types_pb2
-from tests.fake_gateway import FakeGateway, Stream, ended, frames, result
+from tests.fake_gateway import PATIENCE_S, FakeGateway, Stream, ended, frames, result
 from tests.test_reading import take
 
 
@@ -116,3 +119,21 @@ def test_a_whole_life_on_each_event_loop(socket: str, new_loop: Callable[[], asy
 
     with asyncio.Runner(loop_factory=new_loop) as runner:
         assert runner.run(live()) == [b"a", b"b"]
+
+
+async def test_a_cancellation_that_grpc_swallows_is_not_lost(socket: str) -> None:
+    class Call:
+        async def read(self) -> object:
+            try:
+                return await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                # As grpc.aio does when the stream fails at the same moment.
+                nothing = grpc.aio.Metadata()
+                raise grpc.aio.AioRpcError(grpc.StatusCode.UNAVAILABLE, nothing, nothing) from None
+
+    link = Link(Dial(socket, None, ()))
+    reading = asyncio.create_task(link._read(Call()))  # type: ignore[arg-type]
+    await asyncio.sleep(0)
+    reading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(reading, PATIENCE_S)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 import grpc
 
+from fairlead._cancellation import raise_if_cancelled
 from fairlead.errors import Failure, FairleadError, GatewayUnavailable, error_of_rpc
 from fairlead.v1 import session_pb2 as pb
 from fairlead.v1 import session_pb2_grpc
@@ -83,6 +84,7 @@ class Dial:
             await connection.stub.ListSessions(pb.ListSessionsRequest(page_size=1), timeout=timeout)
         except grpc.aio.AioRpcError as error:
             await connection.close()
+            raise_if_cancelled()
             raise self._explain(error_of_rpc(error, writes=False)) from None
         except asyncio.CancelledError:
             await connection.close()

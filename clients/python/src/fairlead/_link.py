@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import grpc
 
 from fairlead import _backoff
+from fairlead._cancellation import raise_if_cancelled
 from fairlead._dial import Connection, Dial
 from fairlead.errors import (
     Failure,
@@ -245,6 +246,7 @@ class Link:
                 for event in response.events:
                     self._dispatch(event)
         except grpc.aio.AioRpcError as error:
+            raise_if_cancelled()
             return error_of_rpc(error, writes=False)
 
     def _dispatch(self, event: pb.Event) -> None:

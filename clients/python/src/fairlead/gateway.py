@@ -6,6 +6,7 @@ from typing import Self
 
 import grpc
 
+from fairlead._cancellation import raise_if_cancelled
 from fairlead._channel import Channel
 from fairlead._dial import ChannelOptions, Dial
 from fairlead._link import Link
@@ -184,6 +185,7 @@ class Gateway:
                 if not token:
                     return found
         except grpc.aio.AioRpcError as error:
+            raise_if_cancelled()
             raise error_of_rpc(error, writes=False) from None
 
     async def session(self, name: str) -> SessionSummary:
@@ -193,6 +195,7 @@ class Gateway:
                 pb.GetSessionRequest(session=name), timeout=_RPC_TIMEOUT_S
             )
         except grpc.aio.AioRpcError as error:
+            raise_if_cancelled()
             raise error_of_rpc(error, writes=False) from None
         return SessionSummary.from_proto(answer.session)
 
@@ -207,4 +210,5 @@ class Gateway:
                 pb.CloseSessionRequest(session=name), timeout=_CLOSE_TIMEOUT_S
             )
         except grpc.aio.AioRpcError as error:
+            raise_if_cancelled()
             raise error_of_rpc(error, writes=True) from None
