@@ -205,6 +205,7 @@ class Validation {
     take(file.has_header_bytes(), file.header_bytes(), "header_bytes", limits.header_bytes);
     take(file.has_url_bytes(), file.url_bytes(), "url_bytes", limits.url_bytes);
     take(file.has_waiting_events(), file.waiting_events(), "waiting_events", limits.waiting_events);
+    take(file.has_unanswered_pings(), file.unanswered_pings(), "unanswered_pings", limits.unanswered_pings);
     if (limits.message_bytes < 64 * kKiB || limits.message_bytes > 1 * kGiB) {
       errors_.Add("limits.message_bytes",
                   absl::StrFormat("%d is out of range; expected 64KiB to 1GiB", limits.message_bytes));

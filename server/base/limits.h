@@ -32,6 +32,7 @@ struct Limits {
   std::uint64_t url_bytes = 8 * kKiB;
   std::uint32_t waiting_events = 10'000;  // Results and pongs of one stream that wait to be sent.
   Duration stuck_write = std::chrono::minutes(5);
+  std::uint32_t unanswered_pings = 16;  // Ping commands of one session whose pong has not come.
 
   friend bool operator==(const Limits&, const Limits&) = default;
 };

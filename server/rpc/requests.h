@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "base/limits.h"
+#include "policy/flush.h"
 #include "session/options.h"
 #include "session/subscription.h"
 
@@ -15,7 +16,7 @@ namespace fairlead {
 // How a channel wants its entries.
 struct DeliveryOptions {
   Overflow overflow = Overflow::kSkip;
-  Duration max_delay = std::chrono::microseconds(500);
+  Duration max_delay = Flush::kDefaultWindow;
 };
 
 struct OpenRequest {

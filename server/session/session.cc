@@ -13,6 +13,12 @@ Outgoing SetupFrame(const SetupStep& step) {
   return {.what = Outgoing::What::kSetup, .kind = step.kind, .payload = step.payload, .setup_key = step.key};
 }
 
+// An end that we, or the adapter, asked for.
+bool IsWanted(Reason reason) {
+  return reason == Reason::kClosed || reason == Reason::kDetached || reason == Reason::kDraining ||
+         reason == Reason::kReconnectRequested;
+}
+
 }  // namespace
 
 Session::Session(std::string identity, std::string name, std::string epoch, SessionOptions options,
@@ -47,8 +53,7 @@ void Session::Enter(StateChange change) {
   const Duration retry_in = change.retry_in.value_or(Duration::zero());
   if (cause) {
     last_failure_ = cause;
-    Log(cause->reason == Reason::kClosed || cause->reason == Reason::kDetached ? Level::kInfo : Level::kWarn,
-        "session.state",
+    Log(IsWanted(cause->reason) ? Level::kInfo : Level::kWarn, "session.state",
         {{"session", name_},
          {"identity", identity_},
          {"state", Name(state)},
@@ -111,8 +116,7 @@ void Session::GoOn(Setup::Verdict verdict) {
         Lose({.cause = {Reason::kSetupTimeout, Phase::kSentNoReply,
                         "setup step \"" + key + "\" was not answered in time"}});
       });
-      outbox_.Bind(SetupFrame(step));
-      return Pump();
+      return Bind(SetupFrame(step));
     }
     case Setup::Verdict::kDone:
       setup_timer_->Cancel();
@@ -220,14 +224,16 @@ void Session::Ponged(std::string_view payload) {
   const SteadyTime now = around_.timers.Now();
   heartbeat_->Pong(now);
   heartbeat_round_trip_ = heartbeat_->round_trip();
-  // A pong answers the latest ping of its payload, and all before it (RFC 6455 section 5.5.3).
-  const auto answered = std::ranges::find(pings_, payload, &PingUnderWay::payload);
+  // A pong answers the first ping of its payload, and all before it: a peer may answer only its latest (RFC 6455
+  // section 5.5.3).
+  const auto answered = std::ranges::find_if(
+      pings_, [payload](const PingUnderWay& ping) { return ping.sent_at && ping.payload == payload; });
   if (answered == pings_.end()) return;
   const PingUnderWay ping = *answered;
   pings_.erase(pings_.begin(), answered + 1);
   if (ping.heartbeat) return;
   for (Subscription* subscription : subscriptions_) {
-    if (subscription->owner()) subscription->Ponged(payload, now - ping.sent_at);
+    if (subscription->owner()) subscription->Ponged(payload, now - *ping.sent_at);
   }
 }
 
@@ -251,11 +257,10 @@ void Session::CheckLiveness() {
     // One that is still waiting to be written stands for this one too.
     if (!std::exchange(heartbeat_queued_, true)) {
       const HeartbeatPolicy& policy = heartbeat_->policy();
-      outbox_.Bind({.what = Outgoing::What::kHeartbeat,
-                    .ping_frame = policy.what == HeartbeatPolicy::What::kPing,
-                    .kind = policy.what == HeartbeatPolicy::What::kBinary ? FrameKind::kBinary : FrameKind::kText,
-                    .payload = heartbeat_->NextPayload(around_.timers.WallNow())});
-      Pump();
+      Bind({.what = Outgoing::What::kHeartbeat,
+            .ping_frame = policy.what == HeartbeatPolicy::What::kPing,
+            .kind = policy.what == HeartbeatPolicy::What::kBinary ? FrameKind::kBinary : FrameKind::kText,
+            .payload = heartbeat_->NextPayload(around_.timers.WallNow())});
     }
   }
   ArmLiveness();

@@ -100,6 +100,7 @@ class Session final : public std::enable_shared_from_this<Session>, private Tran
   void End(const Failure& cause);
 
   void Accept(Outgoing item, uint64_t generation, Duration max_wait);
+  void Bind(Outgoing item);
   void Pump();
   void ArmExpiry();
   void Tell(const Outgoing& item, Outcome outcome, std::optional<Failure> failure = std::nullopt);
@@ -136,10 +137,10 @@ class Session final : public std::enable_shared_from_this<Session>, private Tran
   std::unique_ptr<Timer> liveness_timer_;
   std::optional<SteadyTime> liveness_due_;
 
-  // Pings whose pong has not come; a heartbeat's has no command.
+  // Pings whose pong has not come, in the order in which they are written; a heartbeat's has no command.
   struct PingUnderWay {
     std::string payload;
-    SteadyTime sent_at;
+    std::optional<SteadyTime> sent_at;  // Absent: it waits to be written.
     bool heartbeat = false;
   };
   std::deque<PingUnderWay> pings_;

@@ -5,11 +5,6 @@
 #include "session/session.h"
 
 namespace fairlead {
-namespace {
-
-constexpr size_t kMaxPingsUnderWay = 16;
-
-}  // namespace
 
 void Session::Send(SendCommand command) {
   Outgoing item{.what = Outgoing::What::kSend,
@@ -38,10 +33,12 @@ void Session::Send(SendCommand command) {
 void Session::Ping(uint64_t id, std::string payload) {
   Outgoing item{.what = Outgoing::What::kPing, .ping_frame = true, .payload = std::move(payload), .id = id};
   const auto unanswered = std::ranges::count(pings_, false, &PingUnderWay::heartbeat);
-  if (static_cast<size_t>(unanswered) >= kMaxPingsUnderWay) {
-    return Tell(
-        item, Outcome::kNotSent,
-        NotSent(Reason::kLimitReached, std::to_string(kMaxPingsUnderWay) + " pings wait for their pong").error());
+  const size_t limit = around_.limits.unanswered_pings;
+  if (static_cast<size_t>(unanswered) >= limit) {
+    return Tell(item, Outcome::kNotSent,
+                NotSent(Reason::kLimitReached,
+                        "limits.unanswered_pings, " + std::to_string(limit) + ": pings wait for their pong")
+                    .error());
   }
   Accept(std::move(item), /*generation=*/0, Duration::zero());
 }
@@ -72,8 +69,7 @@ void Session::Accept(Outgoing item, uint64_t generation, Duration max_wait) {
                                              ": sends of all sessions are waiting to be written");
   }
   if (open) {
-    outbox_.Bind(std::move(item));
-    return Pump();
+    return Bind(std::move(item));
   }
   outbox_.Wait(std::move(item), around_.timers.Now() + max_wait);
   CountOutbox();
@@ -94,6 +90,19 @@ void Session::ArmExpiry() {
   });
 }
 
+// Goes out on the transport that is there. Pings count as under way from here on: their limit holds for those that
+// wait, too.
+void Session::Bind(Outgoing item) {
+  if (item.ping_frame) {
+    const bool heartbeat = item.what == Outgoing::What::kHeartbeat;
+    // A heartbeat stands for those before it, which a peer may never answer.
+    if (heartbeat) std::erase_if(pings_, [](const PingUnderWay& ping) { return ping.heartbeat; });
+    pings_.push_back({item.payload, std::nullopt, heartbeat});
+  }
+  outbox_.Bind(std::move(item));
+  Pump();
+}
+
 // One write is under way at a time.
 void Session::Pump() {
   if (transport_ && !leaving()) {
@@ -103,8 +112,7 @@ void Session::Pump() {
       if (next->what == Outgoing::What::kHeartbeat) heartbeat_->BeatBegan(now);
       ArmLiveness();
       if (next->ping_frame) {
-        if (pings_.size() == 2 * kMaxPingsUnderWay) pings_.pop_front();  // A peer that answers none.
-        pings_.push_back({next->payload, now, next->what == Outgoing::What::kHeartbeat});
+        std::ranges::find_if(pings_, [](const PingUnderWay& ping) { return !ping.sent_at; })->sent_at = now;
         transport_->Ping(next->payload);
       } else {
         transport_->Write(next->kind, next->payload);

@@ -111,7 +111,7 @@ OF_STATE = (
     Wrong(
         "more pings than may wait for their pong",
         refused("LIMIT_REACHED"),
-        "16 pings wait",
+        "limits.unanswered_pings, 16",
         Command(channel=2, ping=Ping(payload=b"17")),
         before=(
             Command(channel=2, open=NO_PONG),

@@ -7,9 +7,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Protocol
 
+import grpc
 import pytest
 
 import fairlead
+from tests.e2e.attach import Attachment, connected
 from tests.e2e.processes import BUILD, Exchange, Gateway, Process
 
 
@@ -123,6 +125,19 @@ async def client(gateway: Gateway) -> AsyncIterator[fairlead.Gateway]:
     """The Python client, connected to `gateway`."""
     async with fairlead.connect(gateway.address) as client:
         yield client
+
+
+@pytest.fixture
+async def channel(gateway: Gateway) -> AsyncIterator[grpc.aio.Channel]:
+    """A gRPC channel to `gateway`, for the generated stubs."""
+    async with connected(gateway.address) as channel:
+        yield channel
+
+
+@pytest.fixture
+async def stream(channel: grpc.aio.Channel) -> Attachment:
+    """A raw Attach stream on it."""
+    return Attachment(channel)
 
 
 @pytest.fixture

@@ -1,30 +1,17 @@
 """What becomes of an owner's commands: exactly one result each, and never a stale send."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
-import pytest
 from google.protobuf.duration_pb2 import Duration
 
 from fairlead.v1 import session_pb2 as pb
 from fairlead.v1 import types_pb2 as types
-from tests.e2e.attach import Attachment, Frame, connected, seconds, sessions_of, span
-from tests.e2e.processes import Exchange, Gateway, eventually
+from tests.e2e.attach import Attachment, Frame, seconds, sessions_of, span
+from tests.e2e.processes import Exchange, eventually
 
 SOON = pb.ReconnectPolicy(initial_backoff=span(0.01), max_backoff=span(0.01))
 MINUTE = Duration(seconds=60)
-
-
-@pytest.fixture
-async def channel(gateway: Gateway) -> AsyncIterator[grpc.aio.Channel]:
-    async with connected(gateway.address) as channel:
-        yield channel
-
-
-@pytest.fixture
-async def stream(channel: grpc.aio.Channel) -> Attachment:
-    return Attachment(channel)
 
 
 def opening(url: str, **fields: Any) -> pb.Open:

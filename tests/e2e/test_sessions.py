@@ -1,7 +1,6 @@
 """Channels, readers, cursors and ends, as dialogues on Attach streams."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
@@ -20,17 +19,6 @@ TINY: dict[str, Any] = {
     "websocket": pb.WebSocketOptions(max_message_bytes=1000),
     "retention": pb.Retention(journal_bytes=5000),
 }
-
-
-@pytest.fixture
-async def channel(gateway: Gateway) -> AsyncIterator[grpc.aio.Channel]:
-    async with connected(gateway.address) as channel:
-        yield channel
-
-
-@pytest.fixture
-async def stream(channel: grpc.aio.Channel) -> Attachment:
-    return Attachment(channel)
 
 
 def number(frame: Frame) -> int:

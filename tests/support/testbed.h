@@ -22,6 +22,13 @@ inline SessionOptions PlainOptions() {
   return options;
 }
 
+inline SetupStep Step(const std::string& key) { return {.key = key, .payload = "do " + key}; }
+inline SessionOptions With(std::vector<SetupStep> setup) {
+  SessionOptions options = PlainOptions();
+  options.setup = std::move(setup);
+  return options;
+}
+
 struct Testbed {
   VirtualTime time;
   ScriptedDialler dialler{time};

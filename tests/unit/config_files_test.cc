@@ -104,6 +104,7 @@ TEST(ConfigFiles, DocumentedLimitsAreTheDefaults) {
       {"header_bytes", size(limits.header_bytes)},
       {"url_bytes", size(limits.url_bytes)},
       {"waiting_events", std::to_string(limits.waiting_events)},
+      {"unanswered_pings", std::to_string(limits.unanswered_pings)},
       {"stuck_write",
        std::to_string(std::chrono::duration_cast<std::chrono::minutes>(limits.stuck_write).count()) + "m"},
   };

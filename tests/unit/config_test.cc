@@ -114,6 +114,7 @@ limits:
   url_bytes: 14
   waiting_events: 15
   stuck_write: 16ms
+  unanswered_pings: 17
 flush: { batch_frames: 17, batch_bytes: 18 }
 log: { level: debug }
 reflection: true
@@ -155,7 +156,8 @@ TEST_F(ConfigTest, TakesEveryField) {
                                    .header_bytes = 13,
                                    .url_bytes = 14,
                                    .waiting_events = 15,
-                                   .stuck_write = std::chrono::milliseconds(16)}));
+                                   .stuck_write = std::chrono::milliseconds(16),
+                                   .unanswered_pings = 17}));
   EXPECT_EQ(config.flush.frames, 17u);
   EXPECT_EQ(config.flush.bytes, 18u);
   EXPECT_EQ(config.log_level, Level::kDebug);

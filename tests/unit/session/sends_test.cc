@@ -9,16 +9,10 @@ using namespace std::chrono_literals;
 using testing::ElementsAre;
 using testing::IsEmpty;
 
-SetupStep Step(const std::string& key) { return {.key = key, .payload = "do " + key}; }
 SetupStep Login() {
   SetupStep step = Step("login");
   step.expect.contains = {"ok"};
   return step;
-}
-SessionOptions With(std::vector<SetupStep> setup) {
-  SessionOptions options = PlainOptions();
-  options.setup = std::move(setup);
-  return options;
 }
 
 // ---- Sends. ----
@@ -223,6 +217,19 @@ TEST(Sends, APingIsAnsweredByAPong) {
   talk.peer().Pong("abc");
   talk.peer().Pong("unasked");
   EXPECT_THAT(talk.Read(), IsEmpty());
+}
+
+TEST(Sends, UnansweredPingsAreBounded) {
+  Limits limits;
+  limits.unanswered_pings = 2;
+  Conversation talk({}, limits);
+  talk.Connect();
+  for (const uint64_t id : {1u, 2u, 3u}) talk.session().Ping(id, "same");
+  EXPECT_THAT(talk.Read(), testing::UnorderedElementsAre("1 WRITTEN", "2 WRITTEN", "3 NOT_SENT LIMIT_REACHED"));
+  talk.peer().Pong("same");
+  talk.Read();
+  talk.session().Ping(4, "same");
+  EXPECT_THAT(talk.Read(), ElementsAre("4 WRITTEN"));
 }
 
 TEST(Sends, APongAnswersAllPingsBeforeItToo) {

@@ -9,17 +9,11 @@ using namespace std::chrono_literals;
 using testing::ElementsAre;
 using testing::IsEmpty;
 
-SetupStep Step(const std::string& key) { return {.key = key, .payload = "do " + key}; }
 SetupStep Login() {
   SetupStep step = Step("login");
   step.expect.contains = {"ok"};
   step.reject.contains = {"denied"};
   return step;
-}
-SessionOptions With(std::vector<SetupStep> setup) {
-  SessionOptions options = PlainOptions();
-  options.setup = std::move(setup);
-  return options;
 }
 
 // ---- The way up. ----
