@@ -68,6 +68,12 @@ std::string_view Name(Reason reason) {
       return "MESSAGE_TOO_LONG";
     case Reason::kReconnectRequested:
       return "RECONNECT_REQUESTED";
+    case Reason::kRequestTimeout:
+      return "REQUEST_TIMEOUT";
+    case Reason::kResponseInvalid:
+      return "RESPONSE_INVALID";
+    case Reason::kResponseTooLong:
+      return "RESPONSE_TOO_LONG";
     case Reason::kDetached:
       return "DETACHED";
     case Reason::kClosed:

@@ -68,9 +68,11 @@ grpc::StatusCode CodeOf(const Failure& failure) {
     case Reason::kIdleTimeout:
     case Reason::kPongTimeout:
     case Reason::kWriteTimeout:
+    case Reason::kRequestTimeout:
       return grpc::StatusCode::DEADLINE_EXCEEDED;
     case Reason::kLimitReached:
     case Reason::kOverflow:
+    case Reason::kResponseTooLong:
       return grpc::StatusCode::RESOURCE_EXHAUSTED;
     case Reason::kResolveFailed:
     case Reason::kConnectFailed:
@@ -90,6 +92,7 @@ grpc::StatusCode CodeOf(const Failure& failure) {
     case Reason::kUpgradeInvalid:
     case Reason::kProtocolError:
     case Reason::kMessageTooLong:
+    case Reason::kResponseInvalid:
       return grpc::StatusCode::DATA_LOSS;
     case Reason::kDetached:
     case Reason::kClosed:
