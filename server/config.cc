@@ -4,6 +4,7 @@
 #include <sys/un.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
@@ -56,6 +57,7 @@ class Validation {
     ConvertTls(file.tls(), config.tls);
     ConvertLimits(file.limits(), config.limits);
     ConvertFlush(file.flush(), config);
+    ConvertHttp(file.http(), config);
     if (file.log().level() != proto::Log::LEVEL_UNSPECIFIED) {
       config.log_level = static_cast<Level>(file.log().level());  // The values are the same; a test compares them.
     }
@@ -137,9 +139,10 @@ class Validation {
     rule.name = file.name();
     if (CheckName(file.name(), path + ".name")) CheckUnique("rule " + rule.name, path + ".name");
     for (int i = 0; i < file.schemes_size(); ++i) {
-      if (file.schemes(i) != "ws" && file.schemes(i) != "wss") {
+      static constexpr std::array<std::string_view, 6> kSchemes = {"ws", "wss", "http", "https", "tcp", "tls"};
+      if (std::ranges::find(kSchemes, file.schemes(i)) == kSchemes.end()) {
         errors_.Add(absl::StrFormat("%s.schemes[%d]", path, i),
-                    "wrong value \"" + file.schemes(i) + "\"; expected ws or wss");
+                    "wrong value \"" + file.schemes(i) + "\"; expected ws, wss, http, https, tcp or tls");
       }
       rule.schemes.push_back(file.schemes(i));
     }
@@ -206,6 +209,9 @@ class Validation {
     take(file.has_url_bytes(), file.url_bytes(), "url_bytes", limits.url_bytes);
     take(file.has_waiting_events(), file.waiting_events(), "waiting_events", limits.waiting_events);
     take(file.has_unanswered_pings(), file.unanswered_pings(), "unanswered_pings", limits.unanswered_pings);
+    take(file.has_requests(), file.requests(), "requests", limits.requests);
+    take(file.has_http_connections(), file.http_connections(), "http_connections", limits.http_connections);
+    take(file.has_total_body_bytes(), file.total_body_bytes(), "total_body_bytes", limits.total_body_bytes);
     if (limits.message_bytes < 64 * kKiB || limits.message_bytes > 1 * kGiB) {
       errors_.Add("limits.message_bytes",
                   absl::StrFormat("%d is out of range; expected 64KiB to 1GiB", limits.message_bytes));
@@ -225,6 +231,36 @@ class Validation {
     if (config.flush.bytes > config.limits.message_bytes) {
       errors_.Add("flush.batch_bytes", absl::StrFormat("%d is out of range; expected limits.message_bytes, %d, at most",
                                                        config.flush.bytes, config.limits.message_bytes));
+    }
+  }
+
+  void ConvertHttp(const proto::Http& file, Config& config) {
+    HttpOptions& http = config.http;
+    if (file.has_connections_per_pool()) http.connections_per_pool = file.connections_per_pool();
+    if (http.connections_per_pool == 0)
+      errors_.Add("http.connections_per_pool", "0 is out of range; expected 1 at least");
+    if (file.has_waiting_per_pool()) http.waiting_per_pool = file.waiting_per_pool();
+    if (file.has_idle_timeout()) http.idle_timeout = ToDuration(file.idle_timeout());
+    if (file.has_dial_timeout()) http.dial_timeout = ToDuration(file.dial_timeout());
+    if (http.dial_timeout == Duration::zero())
+      errors_.Add("http.dial_timeout", "0 is out of range; expected 1us at least");
+    if (file.has_response_header_bytes()) http.response_header_bytes = file.response_header_bytes();
+    // Header fields grow by some bytes each in a message; a message must have room for them and for the body.
+    const std::uint64_t most_headers = config.limits.message_bytes / 4;
+    if (http.response_header_bytes < kKiB ||
+        (file.has_response_header_bytes() && http.response_header_bytes > most_headers)) {
+      errors_.Add("http.response_header_bytes",
+                  absl::StrFormat("%d is out of range; expected 1KiB to a quarter of limits.message_bytes, %d",
+                                  http.response_header_bytes, most_headers));
+    }
+    http.response_header_bytes = std::min(http.response_header_bytes, most_headers);
+    const std::uint64_t most = http.MostResponseBytes(config.limits);
+    http.response_bytes = std::min(http.response_bytes, most);
+    if (file.has_response_bytes()) http.response_bytes = file.response_bytes();
+    if (http.response_bytes == 0 || http.response_bytes > most) {
+      errors_.Add("http.response_bytes",
+                  absl::StrFormat("%d is out of range; expected 1 to %d, which limits.message_bytes leaves",
+                                  http.response_bytes, most));
     }
   }
 

@@ -14,6 +14,7 @@
 #include "base/time.h"
 #include "policy/egress.h"
 #include "policy/flush.h"
+#include "policy/pool_choice.h"
 
 namespace fairlead {
 
@@ -42,6 +43,7 @@ struct Config {
   Tls tls;
   Limits limits;
   Flush::Batch flush;
+  HttpOptions http;
   Level log_level = Level::kInfo;
   bool reflection = false;
   Duration shutdown_timeout = std::chrono::seconds(5);  // 0: at once.

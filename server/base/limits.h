@@ -28,11 +28,14 @@ struct Limits {
   std::uint64_t total_send_queue_bytes = 256 * kMiB;  // The same over all sessions.
   std::uint32_t setup_steps = 1'000;                  // Of one session.
   std::uint64_t setup_bytes = 1 * kMiB;               // Their payloads and matches together.
-  std::uint64_t header_bytes = 16 * kKiB;             // Upgrade headers of one target, names and values together.
+  std::uint64_t header_bytes = 16 * kKiB;             // Headers of one upgrade or request, names and values together.
   std::uint64_t url_bytes = 8 * kKiB;
   std::uint32_t waiting_events = 10'000;  // Results and pongs of one stream that wait to be sent.
   Duration stuck_write = std::chrono::minutes(5);
-  std::uint32_t unanswered_pings = 16;  // Ping commands of one session whose pong has not come.
+  std::uint32_t unanswered_pings = 16;        // Ping commands of one session whose pong has not come.
+  std::uint32_t requests = 10'000;            // HTTP requests at once, waiting ones included.
+  std::uint32_t http_connections = 1'000;     // To exchanges, over all pools.
+  std::uint64_t total_body_bytes = 1 * kGiB;  // Of requests under way and of responses that are being read.
 
   friend bool operator==(const Limits&, const Limits&) = default;
 };

@@ -1,4 +1,4 @@
-// Makes transports: name, egress check, connection, TLS, upgrade, under one timeout.
+// Makes transports: name, egress check, connection, TLS, and upgrade or preamble, under one timeout.
 #pragma once
 
 #include <expected>
@@ -10,6 +10,7 @@
 #include "base/frame.h"
 #include "net/transport.h"
 #include "policy/egress.h"
+#include "policy/framing.h"
 
 namespace fairlead {
 
@@ -21,10 +22,19 @@ struct WebSocketOptions {
   friend bool operator==(const WebSocketOptions&, const WebSocketOptions&) = default;
 };
 
+// Of fairlead.v1.SocketOptions, which documents each.
+struct SocketOptions {
+  Framing framing = Delimiter{};
+  uint64_t max_frame_bytes = 3u << 20;
+  std::string preamble = {};
+  friend bool operator==(const SocketOptions&, const SocketOptions&) = default;
+};
+
 struct DialRequest {
   TargetUrl url;
   std::vector<Header> headers;
-  WebSocketOptions websocket;
+  WebSocketOptions websocket;  // Of ws and wss.
+  SocketOptions socket;        // Of tcp and tls.
   Duration timeout = std::chrono::seconds(10);
 };
 

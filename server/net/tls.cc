@@ -2,6 +2,7 @@
 
 #include <openssl/err.h>
 #include <openssl/ssl.h>
+#include <poll.h>
 
 #include <array>
 #include <boost/asio/ssl/error.hpp>
@@ -138,6 +139,21 @@ void Wire::Linger() {
   socket_->shutdown(Socket::shutdown_send, error);
   if (error) return Abort();
   std::make_shared<Lingering>(socket_)->Run();
+}
+
+void Wire::EndWriting() {
+  if (tls_) {
+    // Ends with the peer's own close_notify, or with the socket; the operation keeps what it needs.
+    tls_->async_shutdown([socket = socket_, tls = tls_](boost::system::error_code) {});
+    return;
+  }
+  boost::system::error_code ignored;
+  socket_->shutdown(Socket::shutdown_send, ignored);
+}
+
+bool Wire::Quiet() const {
+  pollfd poll_for = {.fd = socket_->native_handle(), .events = POLLIN | POLLRDHUP, .revents = 0};
+  return poll(&poll_for, 1, 0) == 0;
 }
 
 uint64_t Wire::BytesAcknowledged() const { return fairlead::BytesAcknowledged(socket_->native_handle()); }

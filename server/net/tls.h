@@ -69,6 +69,11 @@ class Wire {
   // Ends our side and closes when the peer has ended its own, or after a second: closing with unread bytes would reset
   // the connection and could take the close frame that we have just sent with it.
   void Linger();
+  // Ends our side in order, a TLS stream with its close_notify; the peer's side can still be read. Nothing is being
+  // written.
+  void EndWriting();
+  // Nothing has come that was not read: neither bytes nor the peer's end.
+  bool Quiet() const;
   uint64_t BytesAcknowledged() const;
 
  private:

@@ -1,6 +1,7 @@
 #include "policy/egress.h"
 
 #include <algorithm>
+#include <array>
 #include <boost/url.hpp>
 #include <charconv>
 #include <utility>
@@ -13,7 +14,23 @@ constexpr std::size_t kMaxLabelBytes = 63;
 
 std::unexpected<Failure> Invalid(std::string message) { return NotSent(Reason::kInvalidField, std::move(message)); }
 
-std::unexpected<Failure> InvalidUrl(const std::string& message) { return Invalid("target.url: " + message); }
+// A family of URLs: its schemes, and the field that a failure names.
+struct UrlFamily {
+  const char* field;
+  std::array<std::string_view, 4> schemes;
+  const char* schemes_rule;
+  const char* example;
+};
+constexpr UrlFamily kSessionUrls = {"target.url",
+                                    {"ws", "wss", "tcp", "tls"},
+                                    "the scheme must be ws, wss, tcp or tls",
+                                    "a host is required, as in wss://stream.example.com/ws"};
+constexpr UrlFamily kRequestUrls = {"request.url",
+                                    {"http", "https"},
+                                    "the scheme must be http or https",
+                                    "a host is required, as in https://api.example.com/time"};
+
+bool IsEncrypted(std::string_view scheme) { return scheme == "wss" || scheme == "https" || scheme == "tls"; }
 
 // Locales have no say in protocols.
 bool IsDigit(char c) { return c >= '0' && c <= '9'; }
@@ -38,36 +55,37 @@ bool LooksNumeric(std::string_view last_label) {
          std::ranges::all_of(last_label.substr(2), [](char c) { return IsDigit(c) || (c >= 'a' && c <= 'f'); });
 }
 
-Result<std::uint16_t> ParsePort(const boost::urls::url_view& url, bool secure) {
-  if (!url.has_port()) return DefaultPort(secure);
+Result<std::uint16_t> ParsePort(const boost::urls::url_view& url, const TargetUrl& target) {
+  if (!url.has_port()) {
+    if (target.IsRawSocket()) return Invalid("a raw socket needs a port, as in tls://stream.example.com:443");
+    return DefaultPort(target.secure);
+  }
   const std::string text(url.port());
   std::uint16_t port = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), port);
   if (error != std::errc() || end != text.data() + text.size() || text.front() == '0') {
-    return InvalidUrl("the port must be 1 to 65535");
+    return Invalid("the port must be 1 to 65535");
   }
   return port;
 }
 
-Result<std::string> HostOf(const boost::urls::url_view& url) {
+Result<std::string> HostOf(const boost::urls::url_view& url, const UrlFamily& family) {
   std::string host(url.encoded_host());
   switch (url.host_type()) {
     case boost::urls::host_type::ipv6: {
       const auto address = IpAddress::Parse(std::string_view(host).substr(1, host.size() - 2));
-      if (!address) return InvalidUrl("the host is not a valid IPv6 address");
+      if (!address) return Invalid("the host is not a valid IPv6 address");
       return address->Text();
     }
     case boost::urls::host_type::ipvfuture:
-      return InvalidUrl("the host is an address of an unknown version");
+      return Invalid("the host is an address of an unknown version");
     case boost::urls::host_type::none:
     case boost::urls::host_type::name:
     case boost::urls::host_type::ipv4:
       break;
   }
-  if (host.empty()) return InvalidUrl("a host is required, as in wss://stream.example.com/ws");
-  auto name = ParseHost(host);
-  if (!name) return InvalidUrl(name.error().message);
-  return name;
+  if (host.empty()) return Invalid(family.example);
+  return ParseHost(host);
 }
 
 bool HostMatches(const std::string& pattern, const TargetUrl& target) {
@@ -77,7 +95,7 @@ bool HostMatches(const std::string& pattern, const TargetUrl& target) {
 }
 
 bool Matches(const EgressRule& rule, const TargetUrl& target) {
-  const bool scheme = rule.schemes.empty() ? target.scheme == "wss"
+  const bool scheme = rule.schemes.empty() ? IsEncrypted(target.scheme)
                                            : std::ranges::find(rule.schemes, target.scheme) != rule.schemes.end();
   const bool port = rule.ports.empty() || std::ranges::find(rule.ports, target.port) != rule.ports.end();
   return scheme && port &&
@@ -94,7 +112,63 @@ bool IsPublicOrLifted(const EgressRule& rule, const IpAddress& address) {
   return address.IsPublic() || IsLifted(rule, address);
 }
 
+// Failures name no field.
+Result<TargetUrl> ParseUrl(std::string_view text, const UrlFamily& family) {
+  // Boost.URL holds to RFC 3986: control characters, spaces, backslashes and bytes beyond ASCII end here.
+  const auto parsed = boost::urls::parse_uri(boost::core::string_view(text.data(), text.size()));
+  if (!parsed) return Invalid("is not a URL by RFC 3986; other characters must be percent-encoded");
+  const boost::urls::url_view& url = *parsed;
+
+  TargetUrl target;
+  target.scheme = ToLower(std::string(url.scheme()));
+  if (target.scheme.empty() || std::ranges::find(family.schemes, target.scheme) == family.schemes.end())
+    return Invalid(family.schemes_rule);
+  target.secure = IsEncrypted(target.scheme);
+  if (url.has_userinfo()) return Invalid("a user name or password is not allowed");
+  if (url.has_fragment()) return Invalid("a fragment is not allowed");
+
+  auto host = HostOf(url, family);
+  if (!host) return std::unexpected(host.error());
+  target.host = std::move(*host);
+  const auto port = ParsePort(url, target);
+  if (!port) return std::unexpected(port.error());
+  target.port = *port;
+
+  target.target = std::string(url.encoded_path());
+  // Boost.URL 1.81 ends an authority where its host or port rule ends, and so reads "h:443x/" as port 443 and path
+  // "x/", and "1.2.3.4.example" as an address. RFC 3986 section 3.3: behind an authority a path begins with "/".
+  if (!target.target.empty() && target.target.front() != '/') return Invalid("the host or the port is malformed");
+  if (target.IsRawSocket()) {
+    if (target.target.size() > 1 || url.has_query()) return Invalid("a raw socket has no path and no query");
+    target.target.clear();
+    return target;
+  }
+  if (target.target.empty()) target.target = "/";
+  if (url.has_query()) target.target += "?" + std::string(url.encoded_query());
+  return target;
+}
+
+Result<TargetUrl> ParseUrl(std::string_view text, std::size_t max_bytes, const UrlFamily& family) {
+  const std::string field = std::string(family.field) + ": ";
+  if (text.empty()) return Invalid(field + "is required");
+  if (text.size() > max_bytes) {
+    return NotSent(Reason::kLimitReached, field + "has " + std::to_string(text.size()) +
+                                              " bytes; limits.url_bytes is " + std::to_string(max_bytes));
+  }
+  auto url = ParseUrl(text, family);
+  if (!url) url.error().message.insert(0, field);
+  return url;
+}
+
 }  // namespace
+
+Result<TargetUrl> ParseTarget(std::string_view url, std::size_t max_bytes) {
+  return ParseUrl(url, max_bytes, kSessionUrls);
+}
+
+Result<TargetUrl> ParseRequestUrl(std::string_view url, std::size_t max_bytes) {
+  return ParseUrl(url, max_bytes, kRequestUrls);
+}
 
 std::optional<IpAddress> TargetUrl::Address() const { return IpAddress::Parse(host); }
 
@@ -105,44 +179,6 @@ std::string TargetUrl::HostHeader() const {
 std::string TargetUrl::Origin() const { return scheme + "://" + Bracketed(host) + ":" + std::to_string(port); }
 
 std::string TargetUrl::Redacted() const { return Origin() + target.substr(0, target.find('?')); }
-
-Result<TargetUrl> ParseTarget(std::string_view text, std::size_t max_bytes) {
-  if (text.empty()) return InvalidUrl("is required");
-  if (text.size() > max_bytes) {
-    return NotSent(Reason::kLimitReached, "target.url: has " + std::to_string(text.size()) +
-                                              " bytes; limits.url_bytes is " + std::to_string(max_bytes));
-  }
-  // Boost.URL holds to RFC 3986: control characters, spaces, backslashes and bytes beyond ASCII end here.
-  const auto parsed = boost::urls::parse_uri(boost::core::string_view(text.data(), text.size()));
-  if (!parsed) return InvalidUrl("is not a URL by RFC 3986; other characters must be percent-encoded");
-  const boost::urls::url_view& url = *parsed;
-
-  TargetUrl target;
-  target.scheme = ToLower(std::string(url.scheme()));
-  if (target.scheme == "tcp" || target.scheme == "tls") {
-    return NotSent(Reason::kNotImplemented,
-                   "target.url: the scheme " + target.scheme + " is not implemented in this version");
-  }
-  if (target.scheme != "ws" && target.scheme != "wss") return InvalidUrl("the scheme must be ws or wss");
-  target.secure = target.scheme == "wss";
-  if (url.has_userinfo()) return InvalidUrl("a user name or password is not allowed");
-  if (url.has_fragment()) return InvalidUrl("a fragment is not allowed");
-
-  auto host = HostOf(url);
-  if (!host) return std::unexpected(host.error());
-  target.host = std::move(*host);
-  const auto port = ParsePort(url, target.secure);
-  if (!port) return std::unexpected(port.error());
-  target.port = *port;
-
-  target.target = std::string(url.encoded_path());
-  // Boost.URL 1.81 ends an authority where its host or port rule ends, and so reads "h:443x/" as port 443 and path
-  // "x/", and "1.2.3.4.example" as an address. RFC 3986 section 3.3: behind an authority a path begins with "/".
-  if (!target.target.empty() && target.target.front() != '/') return InvalidUrl("the host or the port is malformed");
-  if (target.target.empty()) target.target = "/";
-  if (url.has_query()) target.target += "?" + std::string(url.encoded_query());
-  return target;
-}
 
 Result<std::string> ParseHost(std::string_view host) {
   if (const auto address = IpAddress::Parse(host)) return address->Text();
@@ -179,16 +215,15 @@ Result<std::string> ParseHostPattern(std::string_view pattern) {
 Result<const EgressRule*> Egress::Allow(const TargetUrl& target) const {
   const auto rule = std::ranges::find_if(rules_, [&](const EgressRule& each) { return Matches(each, target); });
   if (rule != rules_.end()) return &*rule;
-  return NotSent(Reason::kEgressDenied, "target.url: no rule allows " + target.Origin() +
-                                            "; egress.rules of the configuration list what may be reached");
+  return NotSent(Reason::kEgressDenied,
+                 "no rule allows " + target.Origin() + "; egress.rules of the configuration list what may be reached");
 }
 
 Result<void> Egress::AllowAddress(const EgressRule& rule, std::string_view host, const IpAddress& address) {
   const auto embedded = address.EmbeddedV4();
   if (IsPublicOrLifted(rule, address) && (!embedded || IsPublicOrLifted(rule, *embedded))) return {};
-  return NotSent(Reason::kEgressDenied, "target.url: an address of " + std::string(host) +
-                                            " is not public; the egress rule " + rule.name +
-                                            " can lift ranges with cidrs");
+  return NotSent(Reason::kEgressDenied, "an address of " + std::string(host) + " is not public; the egress rule " +
+                                            rule.name + " can lift ranges with cidrs");
 }
 
 }  // namespace fairlead

@@ -1,6 +1,6 @@
-// Where sessions may connect: a URL is parsed once, its scheme, host and port are checked against the configured rules,
-// and then every address that its host resolves to. The dialler connects to a checked address and never to the name
-// again.
+// Where sessions and requests may connect: a URL is parsed once, its scheme, host and port are checked against the
+// configured rules, and then every address that its host resolves to. The dialler connects to a checked address and
+// never to the name again.
 //
 // Boost.URL splits the URL; egress.cc is the one place in policy/ that includes Boost.
 #pragma once
@@ -18,12 +18,14 @@
 namespace fairlead {
 
 struct TargetUrl {
-  std::string scheme;      // "ws" or "wss".
+  std::string scheme;      // "ws", "wss", "tcp", "tls", "http" or "https".
   bool secure = false;     // TLS.
   std::string host;        // A name in small letters, or an address in its canonical spelling, IPv6 without brackets.
   std::uint16_t port = 0;  // Never 0.
-  std::string target;      // Path and query as sent in the request line, RFC 9112 section 3.2.1; never empty.
+  // Path and query as sent in the request line, RFC 9112 section 3.2.1; empty only for a raw socket.
+  std::string target;
 
+  bool IsRawSocket() const { return scheme == "tcp" || scheme == "tls"; }
   std::optional<IpAddress> Address() const;  // Of a host that is an IP literal.
   bool IsIpLiteral() const { return Address().has_value(); }
   // For the Host field, RFC 9110 section 7.2: the port only if it is not the scheme's own, IPv6 in brackets.
@@ -36,9 +38,11 @@ struct TargetUrl {
   friend bool operator==(const TargetUrl&, const TargetUrl&) = default;
 };
 
-// Failures name "target.url" and never quote the URL: kLimitReached when it is longer than `max_bytes`, kNotImplemented
-// for tcp and tls, else kInvalidField.
+// Of a session: ws, wss, tcp or tls. Failures name "target.url" and never quote the URL: kLimitReached when it is
+// longer than `max_bytes`, else kInvalidField.
 Result<TargetUrl> ParseTarget(std::string_view url, std::size_t max_bytes);
+// Of a request: http or https. Failures as above, but they name "request.url".
+Result<TargetUrl> ParseRequestUrl(std::string_view url, std::size_t max_bytes);
 
 // A host as TargetUrl holds it. Refused, as kInvalidField with a message that names no field: empty labels (so also a
 // trailing dot), other characters than letters, digits, '-' and '_' (a name beyond ASCII must be punycode), and
@@ -48,7 +52,7 @@ Result<std::string> ParseHost(std::string_view host);
 
 struct EgressRule {
   std::string name = {};                  // For logs and messages.
-  std::vector<std::string> schemes = {};  // Of ws and wss; empty: wss only.
+  std::vector<std::string> schemes = {};  // As in TargetUrl; empty: the encrypted ones.
   std::vector<std::string> hosts = {};  // As ParseHost returns them; or "*.example.com", every name below; or "*", any.
   std::vector<std::uint16_t> ports = {};  // Empty: any.
   std::vector<Cidr> cidrs = {};  // Lifted: allowed although not public. An IPv4 range lifts its v4-mapped form too.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "rpc/checker.h"
 #include "rpc/events.h"
 #include "rpc/status.h"
 
@@ -80,12 +81,12 @@ void Channels::Execute(v1::Command& command) {
   switch (command.action_case()) {
     case v1::Command::kSend: {
       if (!owner) return not_owner();
-      auto send = ParseSend(id, *command.mutable_send(), limits_);
+      auto send = ParseSend(id, *command.mutable_send(), session.options(), limits_);
       return send ? session.Send(std::move(*send)) : refuse(send.error());
     }
     case v1::Command::kPing: {
       if (!owner) return not_owner();
-      auto payload = ParsePing(command.ping());
+      auto payload = ParsePing(command.ping(), session.options());
       return payload ? session.Ping(id, std::move(*payload)) : refuse(payload.error());
     }
     case v1::Command::kReconnect:
@@ -101,7 +102,7 @@ void Channels::Execute(v1::Command& command) {
     case v1::Command::kDetach:
       return Detach(channel, id);
     case v1::Command::kClose: {
-      auto close = ParseClose(command.close());
+      auto close = ParseClose(command.close(), session.options());
       if (!close) return refuse(close.error());
       if (!owner) return Detach(channel, id);
       Done(number, id);

@@ -1,95 +1,61 @@
 #include "rpc/requests.h"
 
-#include <google/protobuf/descriptor.h>
-#include <google/protobuf/message.h>
-#include <google/protobuf/unknown_field_set.h>
-
 #include <algorithm>
 #include <set>
+#include <utility>
 
 #include "policy/upgrade.h"
+#include "rpc/checker.h"
 
 namespace fairlead {
 namespace {
 
-constexpr int64_t kMaxSpanSeconds = 366LL * 24 * 3600;
-constexpr size_t kMaxNameBytes = 128;
 constexpr size_t kMaxControlPayload = 125;  // RFC 6455 section 5.5.
 constexpr size_t kMaxCloseReason = 123;     // The same, less the code.
 constexpr size_t kMaxSubprotocols = 32;
+constexpr size_t kMaxSubprotocolBytes = 128;
+constexpr size_t kMaxDelimiterBytes = 16;
+constexpr uint64_t kDefaultFrameBytes = 3 * kMiB;
 constexpr Duration kMinHeartbeatInterval = std::chrono::milliseconds(10);
 
-// Collects the first thing that is wrong with a request; checks that come later cost nothing then.
-class Checker {
- public:
-  void Refuse(Reason reason, const std::string& path, const std::string& what) {
-    if (!failure_) failure_ = Failure{reason, Phase::kNotSent, path + ": " + what};
-  }
-  void Require(bool holds, const std::string& path, const std::string& what) {
-    if (!holds) Refuse(Reason::kInvalidField, path, what);
-  }
-  void NotYet(bool used, const std::string& path) {
-    if (used) Refuse(Reason::kNotImplemented, path, "is not possible in this version");
-  }
-  void Adopt(const Failure& failure, const std::string& prefix) {
-    if (!failure_) failure_ = Failure{failure.reason, failure.phase, prefix + failure.message};
-  }
-
-  enum class Zero { kAllowed, kRefused };
-  // A span that may be absent. The largest is a year: longer ones are mistakes.
-  Duration Span(bool present, const google::protobuf::Duration& span, Duration absent, const std::string& path,
-                Zero zero = Zero::kAllowed) {
-    if (!present) return absent;
-    const bool valid =
-        span.seconds() >= 0 && span.seconds() <= kMaxSpanSeconds && span.nanos() >= 0 && span.nanos() <= 999'999'999;
-    Require(valid, path, "must be a span between zero and 366 days");
-    const Duration value =
-        valid ? std::chrono::seconds(span.seconds()) + std::chrono::nanoseconds(span.nanos()) : absent;
-    Require(zero == Zero::kAllowed || value != Duration::zero(), path, "must not be zero");
-    return value;
-  }
-
-  Match Parts(const v1::Match& match, const std::string& path) {
-    Match parts;
-    for (const std::string& part : match.contains()) {
-      Require(!part.empty(), path + ".contains", "must not have an empty part");
-      parts.contains.push_back(part);
-    }
-    return parts;
-  }
-
-  FrameKind Kind(v1::FrameKind kind, const std::string& path) {
-    Require(v1::FrameKind_IsValid(kind), path, "is not a FrameKind");
-    return kind == v1::FRAME_KIND_BINARY ? FrameKind::kBinary : FrameKind::kText;
-  }
-
-  template <typename T>
-  Result<T> Finish(T value) {
-    if (failure_) return std::unexpected(*failure_);
-    return value;
-  }
-  bool failed() const { return failure_.has_value(); }
-
- private:
-  std::optional<Failure> failure_;
-};
-
-bool IsName(std::string_view name) {
-  return !name.empty() && name.size() <= kMaxNameBytes && std::ranges::all_of(name, [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' ||
-           c == ':' || c == '-';
-  });
-}
-constexpr auto kNameRule = "must match [A-Za-z0-9._:-]{1,128}";
-
-void CheckText(Checker& check, FrameKind kind, std::string_view payload, const std::string& path) {
-  check.Require(kind != FrameKind::kText || IsUtf8(payload), path, "a text frame must be UTF-8 (RFC 6455 section 5.6)");
+// The framing of a raw socket's session; null for WebSocket.
+const Framing* RawFraming(const SessionOptions& session) {
+  return session.url.IsRawSocket() ? &session.socket.framing : nullptr;
 }
 
-HeartbeatPolicy ParseHeartbeat(Checker& check, const v1::Heartbeat& heartbeat, const Limits& limits) {
+void CheckRaw(Checker& check, const Framing& framing, std::string_view payload, const std::string& path) {
+  if (auto fits = CheckFrame(framing, payload); !fits) check.Adopt(fits.error(), path + ": ");
+}
+
+// The kind of a frame to be sent, which is checked with it. `path` is the message that has both fields.
+FrameKind ParseFrame(Checker& check, const Framing* raw, v1::FrameKind kind, std::string_view payload,
+                     const std::string& path) {
+  check.Require(v1::FrameKind_IsValid(kind), path + ".kind", "is not a FrameKind");
+  if (raw != nullptr) {
+    check.Require(kind != v1::FRAME_KIND_TEXT, path + ".kind", "a raw socket has no text frames: leave it out");
+    CheckRaw(check, *raw, payload, path + ".payload");
+    return FrameKind::kBinary;
+  }
+  if (kind == v1::FRAME_KIND_BINARY) return FrameKind::kBinary;
+  check.Require(IsUtf8(payload), path + ".payload", "a text frame must be UTF-8 (RFC 6455 section 5.6)");
+  return FrameKind::kText;
+}
+
+HeartbeatPolicy ParseHeartbeat(Checker& check, const v1::Heartbeat& heartbeat, const Framing* raw,
+                               const Limits& limits) {
   const std::string path = "open.heartbeat";
   HeartbeatPolicy policy;
+  if (raw != nullptr) {
+    check.Require(
+        heartbeat.what_case() == v1::Heartbeat::WHAT_NOT_SET || heartbeat.what_case() == v1::Heartbeat::kBinary, path,
+        "a raw socket has neither pings nor text: use binary");
+    CheckRaw(check, *raw, heartbeat.has_binary() ? heartbeat.binary() : "-", path + ".binary");
+    policy.what = HeartbeatPolicy::What::kBinary;
+    if (!heartbeat.has_binary()) policy.interval = Duration::zero();
+  }
   policy.interval = check.Span(heartbeat.has_interval(), heartbeat.interval(), policy.interval, path + ".interval");
+  check.Require(raw == nullptr || heartbeat.has_binary() || policy.interval == Duration::zero(), path + ".interval",
+                "needs binary on a raw socket, which has no pings");
   check.Require(policy.interval == Duration::zero() || policy.interval >= kMinHeartbeatInterval, path + ".interval",
                 "must be zero or at least 10 ms");
   switch (heartbeat.what_case()) {
@@ -158,7 +124,7 @@ ReconnectPolicy ParseReconnect(Checker& check, const v1::ReconnectPolicy& reconn
 }
 
 std::vector<SetupStep> ParseSetup(Checker& check, const google::protobuf::RepeatedPtrField<v1::SetupStep>& setup,
-                                  const Limits& limits) {
+                                  const Framing* raw, const Limits& limits) {
   std::vector<SetupStep> steps;
   std::set<std::string_view> keys;
   for (int i = 0; i < setup.size(); ++i) {
@@ -169,8 +135,9 @@ std::vector<SetupStep> ParseSetup(Checker& check, const google::protobuf::Repeat
     check.Require(IsName(step.key()), path + ".key", kNameRule);
     check.Require(keys.insert(step.key()).second, path + ".key", "is the key of an earlier step too");
     check.Require(step.has_payload(), path + ".payload", "is required");
-    SetupStep parsed{.key = step.key(), .payload = step.payload(), .kind = check.Kind(step.kind(), path + ".kind")};
-    CheckText(check, parsed.kind, parsed.payload, path + ".payload");
+    SetupStep parsed{.key = step.key(),
+                     .payload = step.payload(),
+                     .kind = ParseFrame(check, raw, step.kind(), step.payload(), path)};
     parsed.expect = check.Parts(step.expect(), path + ".expect");
     parsed.reject = check.Parts(step.reject(), path + ".reject");
     check.Require(parsed.reject.empty() || !parsed.expect.empty(), path + ".reject",
@@ -216,37 +183,82 @@ Start CheckStart(Checker& check, const v1::Start& start, const std::string& path
   return parsed;
 }
 
+// The longest frame accepted: it must fit into a gRPC message.
+uint64_t ParseMostBytes(Checker& check, bool given, uint64_t value, const std::string& path, const Limits& limits) {
+  const uint64_t ceiling = limits.message_bytes - kMessageOverheadBytes;
+  const uint64_t most = given ? value : std::min(kDefaultFrameBytes, ceiling);
+  check.Require(most > 0, path, "must not be zero");
+  if (most > ceiling) {
+    check.Refuse(
+        Reason::kLimitReached, path,
+        "at most " + std::to_string(ceiling) + ": limits.message_bytes less " + std::to_string(kMessageOverheadBytes));
+  }
+  return most;
+}
+
 WebSocketOptions ParseWebSocket(Checker& check, const v1::WebSocketOptions& websocket, const Limits& limits) {
   const std::string path = "open.websocket";
   WebSocketOptions options;
   options.subprotocols = {websocket.subprotocols().begin(), websocket.subprotocols().end()};
   check.Require(options.subprotocols.size() <= kMaxSubprotocols, path + ".subprotocols", "must be at most 32");
   for (const std::string& name : options.subprotocols) {
-    check.Require(name.size() <= kMaxNameBytes && IsToken(name), path + ".subprotocols",
+    check.Require(name.size() <= kMaxSubprotocolBytes && IsToken(name), path + ".subprotocols",
                   "must be tokens (RFC 9110 section 5.6.2) of at most 128 bytes");
   }
   options.permessage_deflate = websocket.permessage_deflate();
-  const uint64_t ceiling = limits.message_bytes - kMessageOverheadBytes;
-  options.max_message_bytes = std::min(options.max_message_bytes, ceiling);
-  if (websocket.has_max_message_bytes()) options.max_message_bytes = websocket.max_message_bytes();
-  check.Require(options.max_message_bytes > 0, path + ".max_message_bytes", "must not be zero");
-  if (options.max_message_bytes > ceiling) {
-    check.Refuse(
-        Reason::kLimitReached, path + ".max_message_bytes",
-        "at most " + std::to_string(ceiling) + ": limits.message_bytes less " + std::to_string(kMessageOverheadBytes));
+  options.max_message_bytes = ParseMostBytes(check, websocket.has_max_message_bytes(), websocket.max_message_bytes(),
+                                             path + ".max_message_bytes", limits);
+  return options;
+}
+
+SocketOptions ParseSocket(Checker& check, const v1::SocketOptions& socket, const Limits& limits) {
+  const std::string path = "open.socket";
+  SocketOptions options;
+  switch (socket.framing_case()) {
+    case v1::SocketOptions::FRAMING_NOT_SET:
+      break;
+    case v1::SocketOptions::kDelimiter: {
+      Delimiter delimiter;
+      if (!socket.delimiter().bytes().empty()) delimiter.bytes = socket.delimiter().bytes();
+      check.Require(delimiter.bytes.size() <= kMaxDelimiterBytes, path + ".delimiter.bytes", "must have 1 to 16 bytes");
+      options.framing = std::move(delimiter);
+      break;
+    }
+    case v1::SocketOptions::kLengthPrefix: {
+      const v1::LengthPrefix& prefix = socket.length_prefix();
+      LengthPrefix parsed{.little_endian = prefix.little_endian(), .counts_itself = prefix.counts_itself()};
+      if (prefix.width() != 0) parsed.width = prefix.width();
+      const bool valid = parsed.width == 1 || parsed.width == 2 || parsed.width == 4;
+      check.Require(valid, path + ".length_prefix.width", "must be 1, 2 or 4");
+      if (valid) options.framing = parsed;
+      break;
+    }
+    case v1::SocketOptions::kUnframed:
+      options.framing = Unframed{};
+      break;
+  }
+  options.max_frame_bytes =
+      ParseMostBytes(check, socket.has_max_frame_bytes(), socket.max_frame_bytes(), path + ".max_frame_bytes", limits);
+  options.preamble = socket.preamble();
+  if (options.preamble.size() > limits.setup_bytes) {
+    check.Refuse(Reason::kLimitReached, path + ".preamble",
+                 "limits.setup_bytes is " + std::to_string(limits.setup_bytes));
   }
   return options;
 }
 
 Journal::Limits ParseRetention(Checker& check, const v1::Retention& retention, const Limits& limits,
-                               uint64_t max_message_bytes) {
+                               const SessionOptions& session) {
   const std::string path = "open.retention";
   Journal::Limits journal;
-  const uint64_t least = max_message_bytes + Journal::kEntryBytes;
+  const bool raw = session.url.IsRawSocket();
+  const uint64_t least =
+      (raw ? session.socket.max_frame_bytes : session.websocket.max_message_bytes) + Journal::kEntryBytes;
   journal.bytes = std::min<uint64_t>(std::max<uint64_t>(journal.bytes, least), limits.journal_bytes);
   if (retention.has_journal_bytes()) journal.bytes = retention.journal_bytes();
   check.Require(journal.bytes >= least, path + ".journal_bytes",
-                "must be at least " + std::to_string(least) + ", websocket.max_message_bytes and 64");
+                "must be at least " + std::to_string(least) +
+                    (raw ? ", socket.max_frame_bytes and 64" : ", websocket.max_message_bytes and 64"));
   if (journal.bytes > limits.journal_bytes) {
     check.Refuse(Reason::kLimitReached, path + ".journal_bytes",
                  "limits.journal_bytes is " + std::to_string(limits.journal_bytes));
@@ -256,39 +268,7 @@ Journal::Limits ParseRetention(Checker& check, const v1::Retention& retention, c
   return journal;
 }
 
-Result<void> CheckKnownAt(const google::protobuf::Message& message, const std::string& path) {
-  const google::protobuf::Reflection& reflection = *message.GetReflection();
-  const auto& unknown = reflection.GetUnknownFields(message);
-  if (!unknown.empty()) {
-    return NotSent(Reason::kUnknownField, path + ": field number " + std::to_string(unknown.field(0).number()) +
-                                              " is not known to this version");
-  }
-  std::vector<const google::protobuf::FieldDescriptor*> fields;
-  reflection.ListFields(message, &fields);
-  for (const auto* field : fields) {
-    if (field->cpp_type() != google::protobuf::FieldDescriptor::CPPTYPE_MESSAGE) continue;
-    const std::string name = path + "." + field->name();
-    const int count = field->is_repeated() ? reflection.FieldSize(message, field) : 1;
-    for (int i = 0; i < count; ++i) {
-      const auto& inner = field->is_repeated() ? reflection.GetRepeatedMessage(message, field, i)
-                                               : reflection.GetMessage(message, field);
-      if (auto known = CheckKnownAt(inner, name); !known) return known;
-    }
-  }
-  return {};
-}
-
 }  // namespace
-
-Result<void> CheckKnown(const google::protobuf::Message& message) {
-  return CheckKnownAt(message, message.GetDescriptor()->name());
-}
-
-Result<void> CheckSessionName(std::string_view name, std::string_view field) {
-  // The gateway's own names of anonymous sessions begin with "~".
-  if (IsName(name.starts_with('~') ? name.substr(1) : name)) return {};
-  return NotSent(Reason::kInvalidField, std::string(field) + ": " + kNameRule);
-}
 
 Result<Start> ParseStart(const v1::Start& start, std::string_view path) {
   Checker check;
@@ -301,7 +281,6 @@ Result<OpenRequest> ParseOpen(const v1::Open& open, const Limits& limits) {
   OpenRequest request;
   check.Require(open.session().empty() || IsName(open.session()), "open.session", kNameRule);
   request.session = open.session();
-  check.NotYet(open.has_socket(), "open.socket");
   check.NotYet(open.ask_before_dial(), "open.ask_before_dial");
   check.NotYet(open.connect_charges_size() != 0, "open.connect_charges");
   check.NotYet(!open.profile().empty(), "open.profile");
@@ -313,18 +292,23 @@ Result<OpenRequest> ParseOpen(const v1::Open& open, const Limits& limits) {
       check.Adopt(url.error(), "open.");
     }
   }
+  const bool is_raw = request.options.url.IsRawSocket();
+  check.Require(!is_raw || !open.has_websocket(), "open.websocket", "is for ws:// and wss:// only");
+  check.Require(!is_raw || open.target().headers().empty(), "open.target.headers", "a raw socket has none");
+  check.Require(is_raw || !open.has_socket(), "open.socket", "is for tcp:// and tls:// only");
   for (const v1::Header& header : open.target().headers())
     request.options.headers.push_back({header.name(), header.value()});
   if (auto headers = CheckUpgradeHeaders(request.options.headers, limits.header_bytes); !headers)
     check.Adopt(headers.error(), "open.");
   request.start = CheckStart(check, open.start(), "open.start");
   request.options.websocket = ParseWebSocket(check, open.websocket(), limits);
-  request.options.heartbeat = ParseHeartbeat(check, open.heartbeat(), limits);
+  request.options.socket = ParseSocket(check, open.socket(), limits);
+  const Framing* raw = RawFraming(request.options);
+  request.options.heartbeat = ParseHeartbeat(check, open.heartbeat(), raw, limits);
   request.options.reconnect = ParseReconnect(check, open.reconnect());
-  request.options.setup = ParseSetup(check, open.setup(), limits);
+  request.options.setup = ParseSetup(check, open.setup(), raw, limits);
   request.delivery = ParseDelivery(check, open.delivery(), "open.delivery");
-  request.options.journal =
-      ParseRetention(check, open.retention(), limits, request.options.websocket.max_message_bytes);
+  request.options.journal = ParseRetention(check, open.retention(), limits, request.options);
   request.options.dial_timeout = check.Span(open.has_dial_timeout(), open.dial_timeout(), request.options.dial_timeout,
                                             "open.dial_timeout", Checker::Zero::kRefused);
   return check.Finish(std::move(request));
@@ -340,14 +324,13 @@ Result<JoinRequest> ParseJoin(const v1::Join& join) {
   return check.Finish(std::move(request));
 }
 
-Result<SendCommand> ParseSend(uint64_t id, v1::Send& send, const Limits& limits) {
+Result<SendCommand> ParseSend(uint64_t id, v1::Send& send, const SessionOptions& session, const Limits& limits) {
   Checker check;
   check.NotYet(send.charges_size() != 0, "send.charges");
   check.NotYet(!send.permit().empty(), "send.permit");
   check.NotYet(!send.answers().empty(), "send.answers");
-  SendCommand command{
-      .id = id, .kind = check.Kind(send.kind(), "send.kind"), .payload = std::move(*send.mutable_payload())};
-  CheckText(check, command.kind, command.payload, "send.payload");
+  SendCommand command{.id = id, .kind = ParseFrame(check, RawFraming(session), send.kind(), send.payload(), "send")};
+  command.payload = std::move(*send.mutable_payload());
   command.generation = send.generation();
   command.max_wait = check.Span(send.has_max_wait(), send.max_wait(), Duration::zero(), "send.max_wait");
   check.Require(send.setup_key().empty() || IsName(send.setup_key()), "send.setup_key", kNameRule);
@@ -361,15 +344,18 @@ Result<SendCommand> ParseSend(uint64_t id, v1::Send& send, const Limits& limits)
   return check.Finish(std::move(command));
 }
 
-Result<std::string> ParsePing(const v1::Ping& ping) {
+Result<std::string> ParsePing(const v1::Ping& ping, const SessionOptions& session) {
   Checker check;
+  check.Require(!session.url.IsRawSocket(), "ping", "a raw socket has no pings");
   check.Require(ping.payload().size() <= kMaxControlPayload, "ping.payload",
                 "must have at most 125 bytes (RFC 6455 section 5.5)");
   return check.Finish(ping.payload());
 }
 
-Result<CloseCommand> ParseClose(const v1::Close& close) {
+Result<CloseCommand> ParseClose(const v1::Close& close, const SessionOptions& session) {
   Checker check;
+  check.Require(!session.url.IsRawSocket() || (close.code() == 0 && close.reason().empty()), "close",
+                "a raw socket has no close frame for a code and a reason");
   const uint32_t code = close.code() == 0 ? 1000 : close.code();
   const bool sendable =
       code == 1000 || code == 1001 || code == 1003 || (code >= 1007 && code <= 1014) || (code >= 3000 && code <= 4999);

@@ -37,15 +37,11 @@ inline constexpr uint64_t kMessageOverheadBytes = 4096;
 
 Result<OpenRequest> ParseOpen(const v1::Open& open, const Limits& limits);
 Result<JoinRequest> ParseJoin(const v1::Join& join);
-Result<SendCommand> ParseSend(uint64_t id, v1::Send& send, const Limits& limits);  // Takes the payload.
-Result<std::string> ParsePing(const v1::Ping& ping);
-Result<CloseCommand> ParseClose(const v1::Close& close);
+// The owner's commands, to a session with these options.
+Result<SendCommand> ParseSend(uint64_t id, v1::Send& send, const SessionOptions& session,
+                              const Limits& limits);  // Takes the payload.
+Result<std::string> ParsePing(const v1::Ping& ping, const SessionOptions& session);
+Result<CloseCommand> ParseClose(const v1::Close& close, const SessionOptions& session);
 Result<Start> ParseStart(const v1::Start& start, std::string_view path);
-
-// A session's name in a request of its own; required. `field` is its name.
-Result<void> CheckSessionName(std::string_view name, std::string_view field);
-
-// kUnknownField with its place, if the message or one within it carries a field that this version does not know.
-Result<void> CheckKnown(const google::protobuf::Message& message);
 
 }  // namespace fairlead

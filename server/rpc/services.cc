@@ -3,8 +3,8 @@
 #include <algorithm>
 
 #include "rpc/attach_stream.h"
+#include "rpc/checker.h"
 #include "rpc/events.h"
-#include "rpc/requests.h"
 #include "rpc/status.h"
 #include "rpc/tail_stream.h"
 

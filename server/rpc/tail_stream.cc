@@ -1,5 +1,6 @@
 #include "rpc/tail_stream.h"
 
+#include "rpc/checker.h"
 #include "rpc/events.h"
 #include "rpc/requests.h"
 #include "rpc/status.h"

@@ -17,6 +17,7 @@ struct SessionOptions {
   TargetUrl url;
   std::vector<Header> headers;
   WebSocketOptions websocket;
+  SocketOptions socket;
   Duration dial_timeout = std::chrono::seconds(10);
   HeartbeatPolicy heartbeat;
   ReconnectPolicy reconnect;

@@ -245,7 +245,7 @@ TEST(Egress, TellsWhatItDenied) {
   ASSERT_FALSE(denied);
   EXPECT_EQ(denied.error(),
             (Failure{Reason::kEgressDenied, Phase::kNotSent,
-                     "target.url: no rule allows wss://evil.example:443; egress.rules of the configuration list what "
+                     "no rule allows wss://evil.example:443; egress.rules of the configuration list what "
                      "may be reached"}));
 }
 
@@ -304,7 +304,7 @@ TEST(Egress, DoesNotTellTheAddress) {
   const auto denied = Egress::AllowAddress(rule, "rebound.example", IpAddress::V4({10, 1, 2, 3}));
   ASSERT_FALSE(denied);
   EXPECT_EQ(denied.error(), (Failure{Reason::kEgressDenied, Phase::kNotSent,
-                                     "target.url: an address of rebound.example is not public; the egress rule public "
+                                     "an address of rebound.example is not public; the egress rule public "
                                      "can lift ranges with cidrs"}));
 }
 
