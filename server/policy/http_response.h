@@ -93,6 +93,7 @@ class ResponseReader {
   Result<void> OnFramingHeader(const Header& header);
   Result<void> OnHeadersEnd();
   Result<void> OnChunkSize(std::string_view line);
+  Result<void> OnTrailer(std::string_view line);
   Result<void> ExpectBody(uint64_t bytes) const;
 
   bool to_head_;

@@ -3,18 +3,12 @@
 #include <absl/time/time.h>
 
 #include <algorithm>
-#include <array>
 #include <charconv>
+
+#include "policy/http_headers.h"
 
 namespace fairlead {
 namespace {
-
-std::string Lower(std::string_view text) {
-  std::string lower(text);
-  std::ranges::transform(lower, lower.begin(),
-                         [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
-  return lower;
-}
 
 std::optional<Duration> ParseRetryAfter(std::string_view value, WallTime now) {
   uint32_t seconds = 0;
@@ -47,42 +41,17 @@ std::optional<Failure> CheckSubprotocol(const std::vector<std::string>& offered,
 }
 
 Result<void> CheckUpgradeHeaders(const std::vector<Header>& headers, uint64_t max_bytes) {
-  static constexpr std::array kOurs = {"host",  "upgrade", "connection", "content-length",      "transfer-encoding",
-                                       "te",    "trailer", "keep-alive", "proxy-authorization", "proxy-connection",
-                                       "expect"};
-  uint64_t bytes = 0;
+  static constexpr std::string_view kWebSocket = "sec-websocket-";
+  const auto checked = CheckHeaders(headers, max_bytes, "target.headers");
+  if (!checked) return checked;
   for (size_t i = 0; i < headers.size(); ++i) {
-    const Header& header = headers[i];
-    const std::string where = "target.headers[" + std::to_string(i) + "]";
-    const std::string name = Lower(header.name);
-    if (!IsToken(header.name))
-      return NotSent(Reason::kInvalidField, where + ".name: not a token (RFC 9110 section 5.6.2)");
-    if (std::ranges::find(kOurs, name) != kOurs.end() || name.starts_with("sec-websocket-")) {
-      return NotSent(Reason::kInvalidField, where + ".name: " + header.name + " belongs to Fairlead");
+    const std::string& name = headers[i].name;
+    if (EqualsIgnoringCase(std::string_view(name).substr(0, kWebSocket.size()), kWebSocket)) {
+      return NotSent(Reason::kInvalidField,
+                     "target.headers[" + std::to_string(i) + "].name: " + name + " belongs to Fairlead");
     }
-    const auto allowed = [](char c) { return c == '\t' || (static_cast<unsigned char>(c) >= 0x20 && c != 0x7f); };
-    if (!std::ranges::all_of(header.value, allowed)) {
-      return NotSent(Reason::kInvalidField, where + ".value: has a control character (RFC 9110 section 5.5)");
-    }
-    const auto blank = [](char c) { return c == ' ' || c == '\t'; };
-    if (!header.value.empty() && (blank(header.value.front()) || blank(header.value.back()))) {
-      return NotSent(Reason::kInvalidField, where + ".value: begins or ends with white space (RFC 9110 section 5.5)");
-    }
-    bytes += header.name.size() + header.value.size();
-  }
-  if (bytes > max_bytes) {
-    return NotSent(Reason::kLimitReached, "target.headers: " + std::to_string(bytes) +
-                                              " bytes; limits.header_bytes is " + std::to_string(max_bytes));
   }
   return {};
-}
-
-bool IsToken(std::string_view text) {
-  static constexpr std::string_view kMarks = "!#$%&'*+-.^_`|~";
-  return !text.empty() && std::ranges::all_of(text, [](char c) {
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-           kMarks.find(c) != std::string_view::npos;
-  });
 }
 
 bool IsUtf8(std::string_view text) {

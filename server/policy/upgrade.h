@@ -20,12 +20,9 @@ Loss UpgradeRefused(unsigned status, std::string_view retry_after, WallTime now)
 // client's checks).
 std::optional<Failure> CheckSubprotocol(const std::vector<std::string>& offered, std::string_view chosen);
 
-// Whether callers' headers may go out as they are: RFC 9110 names and values, none that belongs to Fairlead, at most
-// max_bytes together.
+// CheckHeaders of "target.headers", and none is a Sec-WebSocket-*: these belong to Fairlead, too.
 Result<void> CheckUpgradeHeaders(const std::vector<Header>& headers, uint64_t max_bytes);
 
-// RFC 9110 section 5.6.2.
-bool IsToken(std::string_view text);
 // RFC 3629: what a text frame must be.
 bool IsUtf8(std::string_view text);
 

@@ -4,6 +4,7 @@
 #include <set>
 #include <utility>
 
+#include "policy/http_headers.h"
 #include "policy/upgrade.h"
 #include "rpc/checker.h"
 
