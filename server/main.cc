@@ -18,6 +18,8 @@
 
 #include "base/log.h"
 #include "config.h"
+#include "http/engine.h"
+#include "net/byte_stream.h"
 #include "net/dial.h"
 #include "net/loop.h"
 #include "net/tls.h"
@@ -57,9 +59,9 @@ std::string Unique() {
   return text;
 }
 
-// Each session may need a descriptor, each adapter two.
+// Each session and HTTP connection may need a descriptor, each adapter two.
 void RaiseDescriptorLimit(const Limits& limits) {
-  const rlim_t wanted = limits.sessions + 2 * rlim_t{limits.connections} + kSpareDescriptors;
+  const rlim_t wanted = limits.sessions + limits.http_connections + 2 * rlim_t{limits.connections} + kSpareDescriptors;
   rlimit limit = {};
   getrlimit(RLIMIT_NOFILE, &limit);
   if (limit.rlim_cur >= wanted) return;
@@ -69,7 +71,7 @@ void RaiseDescriptorLimit(const Limits& limits) {
     Log(Level::kWarn, "descriptors",
         {{"limit", uint64_t{limit.rlim_cur}},
          {"wanted", uint64_t{wanted}},
-         {"message", "limits.sessions and limits.connections may not be reachable"}});
+         {"message", "limits.sessions, limits.http_connections and limits.connections may not be reachable"}});
   }
 }
 
@@ -98,9 +100,11 @@ int Run(const Config& config) {
     return std::uniform_real_distribution<double>(0, 1)(engine);
   };
   Registry registry(*dialler, loop, std::move(random), config.limits, Unique);
+  const auto connector = MakeConnector(loop, egress, **tls);
+  HttpEngine http(*connector, loop, config.limits, config.http);
   Streams streams(registry, loop, config.limits, config.flush);
   Gateway::Prepare();
-  Gateway gateway(loop, streams, config.limits, {.reflection = config.reflection});
+  Gateway gateway(loop, streams, http, config.limits, {.reflection = config.reflection});
   for (const Config::Listener& each : config.listeners) {
     auto listener = Listen(loop, each);
     if (!listener) return fail(listener.error());
@@ -125,14 +129,20 @@ int Run(const Config& config) {
       if (!again) std::_Exit(EXIT_FAILURE);
     });
     Log(Level::kInfo, "gateway.drain",
-        {{"signal", signal}, {"sessions", registry.size()}, {"timeout", config.shutdown_timeout}});
+        {{"signal", signal},
+         {"sessions", registry.size()},
+         {"requests", http.totals().requests},
+         {"timeout", config.shutdown_timeout}});
     const WallTime deadline = loop.WallNow() + config.shutdown_timeout;
     gateway.StopAccepting();
     streams.Drain(deadline);
-    registry.Drain([&, deadline] {
-      // Every stream has its last events and its status; what else is open (a Watch of health) need not hold us up.
-      streams.WhenEmpty([&, deadline] { end(std::min(deadline, loop.WallNow() + kLastWords)); });
-    });
+    // Every stream has its last events and its status, every request its answer; what else is open (a Watch of health)
+    // need not hold us up.
+    const auto drained = [&, deadline, left = std::make_shared<int>(2)] {
+      if (--*left == 0) end(std::min(deadline, loop.WallNow() + kLastWords));
+    };
+    http.Drain(drained);
+    registry.Drain([&, drained] { streams.WhenEmpty(drained); });
     timeout->At(loop.Now() + config.shutdown_timeout, [&end, deadline] { end(deadline); });
   });
 

@@ -60,6 +60,8 @@ class ResponseReader {
 
   // When complete. The rvalues move out.
   unsigned status() const { return head_.status; }
+  // Of the body, so far.
+  std::size_t body_bytes() const { return body_.size(); }
   HttpResponseHead TakeHead() { return std::move(head_); }
   std::string TakeBody() { return std::move(body_); }
 

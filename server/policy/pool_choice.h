@@ -29,11 +29,11 @@ struct HttpOptions {
 };
 
 struct PoolCounts {
-  size_t idle = 0;       // Connections that carry nothing.
-  size_t busy = 0;       // Connections that carry a request.
-  size_t dialling = 0;   // Connections that are being made.
-  size_t waiting = 0;    // Requests without a connection.
-  size_t elsewhere = 0;  // Connections that other pools may still make or free for this one: the total's room.
+  size_t idle = 0;      // Connections that carry nothing.
+  size_t busy = 0;      // Connections that carry a request.
+  size_t dialling = 0;  // Connections that are being made.
+  size_t waiting = 0;   // Requests without a connection.
+  size_t room = 0;      // Connections that the total over all pools still allows.
 };
 
 // How many dials to begin now: one for each waiting request that none is under way for, as far as the pool's cap and
@@ -42,7 +42,7 @@ inline size_t DialsToBegin(const PoolCounts& counts, const HttpOptions& options)
   const size_t open = counts.idle + counts.busy + counts.dialling;
   const size_t below_cap = options.connections_per_pool > open ? options.connections_per_pool - open : 0;
   const size_t unserved = counts.waiting > counts.dialling ? counts.waiting - counts.dialling : 0;
-  return std::min({unserved, below_cap, counts.elsewhere});
+  return std::min({unserved, below_cap, counts.room});
 }
 
 // Whether one more request may come: it gets an idle connection, a dial, or a place in the queue.

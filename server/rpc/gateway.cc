@@ -40,12 +40,13 @@ void Gateway::Prepare() {
 void Gateway::Serve(std::unique_ptr<Listener> listener, const std::string& identity) {
   Served served;
   served.sessions = std::make_unique<SessionServiceImpl>(identity, streams_);
+  served.http = std::make_unique<HttpServiceImpl>(identity, http_);
   grpc::ServerBuilder builder;
   served.acceptor = builder.experimental().AddExternalConnectionAcceptor(
       grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD, grpc::InsecureServerCredentials());
   if (!options_.reflection) builder.SetOption(std::make_unique<WithoutReflection>());
   builder.RegisterService(served.sessions.get());
-  builder.RegisterService(&http_);
+  builder.RegisterService(served.http.get());
   builder.RegisterService(&quotas_);
   builder.SetMaxReceiveMessageSize(static_cast<int>(limits_.message_bytes));
   builder.SetMaxSendMessageSize(static_cast<int>(limits_.message_bytes));
@@ -55,7 +56,8 @@ void Gateway::Serve(std::unique_ptr<Listener> listener, const std::string& ident
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, 60'000);
   builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, 5'000);
   served.server = builder.BuildAndStart();
-  served.server->GetHealthCheckService()->SetServingStatus(v1::SessionService::service_full_name(), true);
+  for (const char* service : {v1::SessionService::service_full_name(), v1::HttpService::service_full_name()})
+    served.server->GetHealthCheckService()->SetServingStatus(service, true);
   served.listener = std::move(listener);
   Log(Level::kInfo, "listener.open", {{"address", served.listener->address()}, {"identity", identity}});
   served.listener->Begin(*served.acceptor, {.admit =

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "rpc/http_service.h"
 #include "rpc/listener.h"
 #include "rpc/services.h"
 #include "rpc/streams.h"
@@ -21,8 +22,12 @@ class Gateway {
   // Before any server is built. Process-wide: gRPC keeps these switches in global state.
   static void Prepare();
 
-  Gateway(Loop& loop, Streams& streams, const Limits& limits, const Options& options)
-      : loop_(loop), streams_(streams), limits_(limits), options_(options) {}
+  Gateway(Loop& loop, Streams& streams, HttpEngine& http, const Limits& limits, const Options& options)
+      : loop_(loop),
+        streams_(streams),
+        http_{.engine = http, .timers = loop, .limits = limits, .flusher = streams.flusher()},
+        limits_(limits),
+        options_(options) {}
 
   // Serves the identity on the listener, from the loop's next turn on.
   void Serve(std::unique_ptr<Listener> listener, const std::string& identity);
@@ -37,15 +42,16 @@ class Gateway {
   struct Served {
     std::unique_ptr<Listener> listener;
     std::unique_ptr<SessionServiceImpl> sessions;
+    std::unique_ptr<HttpServiceImpl> http;
     std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> acceptor;
     std::unique_ptr<grpc::Server> server;
   };
 
   Loop& loop_;
   Streams& streams_;
+  const HttpFace http_;
   const Limits& limits_;
   const Options options_;
-  HttpServiceImpl http_;
   QuotaServiceImpl quotas_;
   std::vector<Served> served_;
   uint32_t connections_ = 0;  // Loop only.

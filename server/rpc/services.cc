@@ -88,21 +88,6 @@ void SessionServiceImpl::Finish(grpc::ServerUnaryReactor* reactor, grpc::Status 
   streams_.flusher().Run([reactor, status = std::move(status)] { reactor->Finish(status); });
 }
 
-grpc::Status HttpServiceImpl::Send(grpc::ServerContext* /*context*/, const v1::SendRequest* /*request*/,
-                                   v1::SendResponse* /*response*/) {
-  return NotInThisVersion("HttpService.Send");
-}
-
-grpc::Status HttpServiceImpl::Pipeline(
-    grpc::ServerContext* /*context*/, grpc::ServerReaderWriter<v1::PipelineResponse, v1::PipelineRequest>* /*stream*/) {
-  return NotInThisVersion("HttpService.Pipeline");
-}
-
-grpc::Status HttpServiceImpl::Download(grpc::ServerContext* /*context*/, const v1::DownloadRequest* /*request*/,
-                                       grpc::ServerWriter<v1::DownloadResponse>* /*writer*/) {
-  return NotInThisVersion("HttpService.Download");
-}
-
 grpc::Status QuotaServiceImpl::Acquire(grpc::ServerContext* /*context*/, const v1::AcquireRequest* /*request*/,
                                        v1::AcquireResponse* /*response*/) {
   return NotInThisVersion("QuotaService.Acquire");

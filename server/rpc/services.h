@@ -1,7 +1,6 @@
 // The services of one listener: whoever comes by it has its identity.
 #pragma once
 
-#include <fairlead/v1/http.grpc.pb.h>
 #include <fairlead/v1/quota.grpc.pb.h>
 #include <fairlead/v1/session.grpc.pb.h>
 
@@ -41,15 +40,6 @@ class SessionServiceImpl final : public SessionServiceBase {
 };
 
 // Not possible in this version: every call is refused by name.
-class HttpServiceImpl final : public v1::HttpService::Service {
- public:
-  grpc::Status Send(grpc::ServerContext* context, const v1::SendRequest* request, v1::SendResponse* response) override;
-  grpc::Status Pipeline(grpc::ServerContext* context,
-                        grpc::ServerReaderWriter<v1::PipelineResponse, v1::PipelineRequest>* stream) override;
-  grpc::Status Download(grpc::ServerContext* context, const v1::DownloadRequest* request,
-                        grpc::ServerWriter<v1::DownloadResponse>* writer) override;
-};
-
 class QuotaServiceImpl final : public v1::QuotaService::Service {
  public:
   grpc::Status Acquire(grpc::ServerContext* context, const v1::AcquireRequest* request,

@@ -29,6 +29,10 @@ std::string EncodeRpcStatus(grpc::StatusCode code, const std::string& message, c
   return encoded;
 }
 
+bool MayHaveBeenSent(const Failure& failure) {
+  return failure.phase == Phase::kPartlySent || failure.phase == Phase::kSentNoReply;
+}
+
 }  // namespace
 
 v1::Failure ToProto(const Failure& failure) {
@@ -81,14 +85,15 @@ grpc::StatusCode CodeOf(const Failure& failure) {
     case Reason::kUpgradeRefused:
     case Reason::kSetupRejected:
     case Reason::kPeerClosed:
-    case Reason::kConnectionLost:
     case Reason::kReconnectRequested:
     case Reason::kDraining:
     case Reason::kAttemptsExhausted:
     case Reason::kOutageExhausted:
-      return failure.phase == Phase::kPartlySent || failure.phase == Phase::kSentNoReply
-                 ? grpc::StatusCode::UNKNOWN
-                 : grpc::StatusCode::UNAVAILABLE;
+      return MayHaveBeenSent(failure) ? grpc::StatusCode::UNKNOWN : grpc::StatusCode::UNAVAILABLE;
+    case Reason::kConnectionLost:
+      // An answer that was cut is no answer, but it had begun.
+      if (failure.phase == Phase::kReplied) return grpc::StatusCode::DATA_LOSS;
+      return MayHaveBeenSent(failure) ? grpc::StatusCode::UNKNOWN : grpc::StatusCode::UNAVAILABLE;
     case Reason::kUpgradeInvalid:
     case Reason::kProtocolError:
     case Reason::kMessageTooLong:

@@ -22,7 +22,8 @@ RECORDINGS = Path(os.environ.get("FAIRLEAD_RECORDINGS") or ROOT.parent / "shared
 # Bounds against hanging, generous because of sanitizers and busy machines; no test measures with them.
 PATIENCE_S = 30.0
 
-LOOPBACK = {"name": "loopback", "schemes": ["ws", "wss"], "hosts": ["*"], "cidrs": ["127.0.0.0/8", "::1/128"]}
+SCHEMES = ["ws", "wss", "http", "https", "tcp", "tls"]
+LOOPBACK = {"name": "loopback", "schemes": SCHEMES, "hosts": ["*"], "cidrs": ["127.0.0.0/8", "::1/128"]}
 
 
 async def eventually(condition: Callable[[], Any], what: str) -> Any:

@@ -1,0 +1,71 @@
+// One request under way: from its arrival through a pool's queue and a connection to its one outcome.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "base/limits.h"
+#include "http/connection.h"
+#include "http/request.h"
+
+namespace fairlead {
+
+class Pool;
+
+// What all pools and requests use up together. Outlives them.
+struct HttpTotals {
+  size_t requests = 0;
+  size_t connections = 0;  // Those being made included.
+  uint64_t body_bytes = 0;
+};
+
+// Loop thread. Kept by whoever waits for it and by the connection that carries it.
+class Call : public std::enable_shared_from_this<Call> {
+ public:
+  enum class State { kWaiting, kSent, kDone };
+  using Done = std::function<void(Result<HttpResponse>)>;
+
+  Call(HttpRequest request, Timers& timers, const Limits& limits, HttpTotals& totals, uint64_t response_header_bytes,
+       Done done);
+  ~Call();
+  Call(const Call&) = delete;
+  Call& operator=(const Call&) = delete;
+
+  // It waits in the pool, which outlives its waiting: its timeouts run.
+  void WaitIn(Pool& pool);
+  // The pool has a connection for it. `times`: it was made for this request.
+  void SendOn(Connection& connection, const std::optional<ConnectTimes>& times);
+  // It will get no connection.
+  void Fail(Failure failure);
+  // Nobody wants the outcome any more: done does not come, and a connection that carries it is closed.
+  void Abandon();
+
+  State state() const { return state_; }
+  const HttpRequest& request() const { return request_; }
+
+ private:
+  void Finish(Result<HttpResponse> outcome);
+  void WaitExpired();
+  void TimedOut();
+  Result<void> Grew(size_t body_bytes);
+
+  HttpRequest request_;
+  Timers& timers_;
+  const Limits& limits_;
+  HttpTotals& totals_;
+  const uint64_t response_header_bytes_;
+  Done done_;
+  State state_ = State::kWaiting;
+  const SteadyTime arrived_;
+  Pool* pool_ = nullptr;              // While it waits.
+  Connection* connection_ = nullptr;  // While it is sent.
+  HttpTiming timing_;
+  bool reused_connection_ = false;
+  std::unique_ptr<Timer> timeout_;
+  std::unique_ptr<Timer> wait_;
+  uint64_t counted_bytes_ = 0;  // What the totals have counted of it.
+  uint64_t request_bytes_;
+};
+
+}  // namespace fairlead

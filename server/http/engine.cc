@@ -1,0 +1,78 @@
+#include "http/engine.h"
+
+#include <algorithm>
+
+namespace fairlead {
+
+HttpEngine::HttpEngine(Connector& connector, Timers& timers, const Limits& limits, const HttpOptions& options)
+    : options_(options),
+      around_{.connector = connector, .timers = timers, .limits = limits, .options = options_},
+      self_(std::make_shared<HttpEngine*>(this)) {
+  around_.make_room = [this](const Pool& starved) { return MakeRoom(starved); };
+  around_.relaxed = [this] { Relaxed(); };
+}
+
+HttpEngine::~HttpEngine() { *self_ = nullptr; }
+
+Result<void> HttpEngine::Admit(const HttpRequest& request) const {
+  const Limits& limits = around_.limits;
+  const auto reached = [](const char* limit, uint64_t value, const char* what) {
+    return NotSent(Reason::kLimitReached, std::string(limit) + ", " + std::to_string(value) + what);
+  };
+  if (draining_) return NotSent(Reason::kDraining, "the gateway is shutting down");
+  if (around_.totals.requests >= limits.requests) return reached("limits.requests", limits.requests, ", are under way");
+  if (around_.totals.body_bytes + request.body.size() > limits.total_body_bytes) {
+    return reached("limits.total_body_bytes", limits.total_body_bytes,
+                   ": the bodies of all requests under way fill it");
+  }
+  return {};
+}
+
+HttpEngine::UnderWay HttpEngine::Send(const std::string& identity, HttpRequest request, Done done) {
+  if (auto admitted = Admit(request); !admitted) {
+    done(std::unexpected(admitted.error()));
+    return UnderWay(nullptr);
+  }
+  const TargetUrl url = request.url;
+  auto call = std::make_shared<Call>(std::move(request), around_.timers, around_.limits, around_.totals,
+                                     options_.response_header_bytes, std::move(done));
+  auto& pool = pools_[{identity, url.Origin()}];
+  if (!pool) pool = std::make_unique<Pool>(url, around_);
+  if (auto served = pool->Serve(call); !served) call->Fail(std::move(served.error()));
+  return UnderWay(std::move(call));
+}
+
+bool HttpEngine::MakeRoom(const Pool& starved) {
+  Pool* idlest = nullptr;
+  for (const auto& [key, pool] : pools_) {
+    const auto since = pool->idle_since();
+    if (pool.get() == &starved || !since) continue;
+    if (idlest == nullptr || *since < *idlest->idle_since()) idlest = pool.get();
+  }
+  return idlest != nullptr && idlest->CloseAnIdleOne();
+}
+
+void HttpEngine::Relaxed() {
+  if (std::exchange(relaxing_, true)) return;
+  around_.timers.Post([self = self_] {
+    HttpEngine* engine = *self;
+    if (engine == nullptr) return;
+    engine->relaxing_ = false;
+    std::erase_if(engine->pools_, [](const auto& each) { return each.second->empty(); });
+    for (const auto& [key, pool] : engine->pools_) {
+      if (pool->starved()) pool->Pump();
+    }
+    if (engine->draining_ && engine->around_.totals.requests == 0 && engine->drained_) {
+      engine->pools_.clear();
+      std::exchange(engine->drained_, nullptr)();
+    }
+  });
+}
+
+void HttpEngine::Drain(std::function<void()> done) {
+  draining_ = true;
+  drained_ = std::move(done);
+  Relaxed();
+}
+
+}  // namespace fairlead

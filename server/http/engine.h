@@ -1,0 +1,62 @@
+// HTTP requests to exchanges: finds each its pool, and holds what all pools share.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "http/pool.h"
+#include "http/request.h"
+
+namespace fairlead {
+
+// Loop thread. Outlives the requests under way.
+class HttpEngine {
+ public:
+  HttpEngine(Connector& connector, Timers& timers, const Limits& limits, const HttpOptions& options);
+  ~HttpEngine();
+  HttpEngine(const HttpEngine&) = delete;
+  HttpEngine& operator=(const HttpEngine&) = delete;
+
+  using Done = Call::Done;
+  // A request under way; destroying it cancels it, and its callback does not come.
+  class UnderWay {
+   public:
+    explicit UnderWay(std::shared_ptr<Call> call) : call_(std::move(call)) {}
+    ~UnderWay() {
+      if (call_) call_->Abandon();
+    }
+    UnderWay(UnderWay&&) = default;
+    UnderWay& operator=(UnderWay&&) = delete;
+
+   private:
+    std::shared_ptr<Call> call_;
+  };
+  // done comes once; it may come from within the call. Nothing is ever sent twice.
+  UnderWay Send(const std::string& identity, HttpRequest request, Done done);
+
+  // Refuses new requests, lets those under way finish, closes all connections and runs the callback.
+  void Drain(std::function<void()> done);
+
+  const HttpOptions& options() const { return options_; }
+  const HttpTotals& totals() const { return around_.totals; }
+
+ private:
+  using Key = std::pair<std::string, std::string>;  // Identity and origin. A profile is the API's, for later.
+  Result<void> Admit(const HttpRequest& request) const;
+  bool MakeRoom(const Pool& starved);
+  // In the loop's next turn: drops empty pools, serves starved ones, and ends the drain.
+  void Relaxed();
+
+  const HttpOptions options_;
+  HttpSurroundings around_;
+  std::map<Key, std::unique_ptr<Pool>> pools_;
+  bool draining_ = false;
+  std::function<void()> drained_;
+  std::shared_ptr<HttpEngine*> self_;
+  bool relaxing_ = false;
+};
+
+}  // namespace fairlead

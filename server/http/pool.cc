@@ -1,0 +1,164 @@
+#include "http/pool.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/log.h"
+
+namespace fairlead {
+
+Pool::Pool(TargetUrl origin, HttpSurroundings& around)
+    : origin_(std::move(origin)), around_(around), idle_timer_(around.timers.MakeTimer()) {}
+
+Pool::~Pool() { around_.totals.connections -= connections_.size() + dials_.size(); }
+
+PoolCounts Pool::counts() const {
+  PoolCounts counts{.dialling = dials_.size(), .waiting = waiting_.size()};
+  for (const Kept& kept : connections_) {
+    if (kept.connection->state() == Connection::State::kIdle) ++counts.idle;
+    if (kept.connection->state() != Connection::State::kClosed) ++counts.busy;
+  }
+  counts.busy -= counts.idle;
+  const size_t all = around_.totals.connections;
+  counts.room = around_.limits.http_connections > all ? around_.limits.http_connections - all : 0;
+  return counts;
+}
+
+Result<void> Pool::Serve(const std::shared_ptr<Call>& call) {
+  if (!MayCome(counts(), around_.options)) {
+    return NotSent(Reason::kLimitReached, "http.waiting_per_pool, " + std::to_string(around_.options.waiting_per_pool) +
+                                              ": requests wait for a connection to " + origin_.Origin() +
+                                              "; http.connections_per_pool, " +
+                                              std::to_string(around_.options.connections_per_pool) + ", bounds them");
+  }
+  waiting_.push_back(call);
+  call->WaitIn(*this);
+  Pump();
+  return {};
+}
+
+void Pool::Pump() {
+  while (!waiting_.empty()) {
+    Kept* kept = Usable();
+    if (kept == nullptr) break;
+    const auto call = std::move(waiting_.front());
+    waiting_.pop_front();
+    call->SendOn(*kept->connection, std::exchange(kept->times, std::nullopt));
+  }
+  PoolCounts now = counts();
+  // Idle connections of others make room for one dial at a time.
+  while (DialsToBegin(now, around_.options) == 0) {
+    PoolCounts with_room = now;
+    with_room.room = 1;
+    starved_ = DialsToBegin(with_room, around_.options) > 0;
+    if (!starved_ || !around_.make_room(*this)) return;
+    now = counts();
+  }
+  for (size_t dials = DialsToBegin(now, around_.options); dials > 0; --dials) Dial();
+  Pump();
+}
+
+Pool::Kept* Pool::Usable() {
+  for (Kept& kept : connections_) {
+    const bool worn = kept.connection->used() && around_.options.idle_timeout == Duration::zero();
+    // One that has gone stale is on its way to say so itself.
+    if (!worn && kept.connection->Usable()) return &kept;
+  }
+  return nullptr;
+}
+
+void Pool::Dial() {
+  ++around_.totals.connections;
+  const auto dial = dials_.emplace(dials_.end());
+  *dial = around_.connector.Open(origin_, around_.options.dial_timeout,
+                                 [this, dial](Result<OpenedStream> opened) { Dialled(dial, std::move(opened)); });
+}
+
+void Pool::Dialled(std::list<std::unique_ptr<Dialling>>::iterator dial, Result<OpenedStream> opened) {
+  const auto keep_until_done = std::move(*dial);
+  dials_.erase(dial);
+  if (opened) {
+    connections_.push_front(
+        {.connection = std::make_unique<Connection>(std::move(opened->stream), around_.timers,
+                                                    [this](Connection& connection) { Changed(connection); }),
+         .times = opened->times});
+    ArmIdleTimer();
+  } else {
+    --around_.totals.connections;
+    Log(Level::kWarn, "http.dial",
+        {{"origin", origin_.Origin()}, {"reason", Name(opened.error().reason)}, {"message", opened.error().message}});
+    if (!waiting_.empty()) {
+      const auto call = std::move(waiting_.front());
+      waiting_.pop_front();
+      call->Fail(std::move(opened.error()));
+    }
+    around_.relaxed();
+  }
+  Pump();
+}
+
+void Pool::Changed(Connection& connection) {
+  const auto kept =
+      std::ranges::find(connections_, &connection, [](const Kept& each) { return each.connection.get(); });
+  if (kept == connections_.end()) return;
+  const bool closed = connection.state() == Connection::State::kClosed;
+  if (closed || around_.options.idle_timeout == Duration::zero()) {
+    connections_.erase(kept);
+    --around_.totals.connections;
+  } else if (connection.state() == Connection::State::kIdle) {
+    connections_.splice(connections_.begin(), connections_, kept);
+  }
+  Pump();
+  ArmIdleTimer();
+  around_.relaxed();
+}
+
+bool Pool::CloseAnIdleOne() {
+  for (auto kept = connections_.rbegin(); kept != connections_.rend(); ++kept) {
+    if (kept->connection->state() != Connection::State::kIdle) continue;
+    connections_.erase(std::next(kept).base());
+    --around_.totals.connections;
+    return true;
+  }
+  return false;
+}
+
+std::optional<SteadyTime> Pool::idle_since() const {
+  std::optional<SteadyTime> oldest;
+  for (const Kept& kept : connections_) {
+    if (kept.connection->state() != Connection::State::kIdle) continue;
+    oldest = std::min(oldest.value_or(SteadyTime::max()), kept.connection->idle_since());
+  }
+  return oldest;
+}
+
+void Pool::ArmIdleTimer() {
+  // One wait at a time: it looks again when it is over.
+  const auto oldest = idle_since();
+  if (!oldest || std::exchange(idle_timer_armed_, true)) return;
+  idle_timer_->At(*oldest + around_.options.idle_timeout, [this] {
+    idle_timer_armed_ = false;
+    const SteadyTime now = around_.timers.Now();
+    while (idle_since().value_or(SteadyTime::max()) <= now - around_.options.idle_timeout) CloseAnIdleOne();
+    ArmIdleTimer();
+    around_.relaxed();
+  });
+}
+
+size_t Pool::PlaceOf(const Call& call) const {
+  const auto found = std::ranges::find(waiting_, &call, [](const auto& each) { return each.get(); });
+  return static_cast<size_t>(found - waiting_.begin());
+}
+
+void Pool::Forget(const Call& call) {
+  std::erase_if(waiting_, [&call](const auto& each) { return each.get() == &call; });
+  around_.relaxed();
+}
+
+bool Pool::IsBeingDialledFor(const Call& call) const { return IsDialledFor(PlaceOf(call), counts()); }
+
+std::string Pool::Doing(const Call& call) const {
+  return IsBeingDialledFor(call) ? "a connection was being made" : "waiting for a free connection";
+}
+
+}  // namespace fairlead

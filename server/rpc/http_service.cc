@@ -1,0 +1,97 @@
+#include "rpc/http_service.h"
+
+#include <memory>
+#include <optional>
+#include <utility>
+
+#include "rpc/http_requests.h"
+#include "rpc/status.h"
+
+namespace fairlead {
+namespace {
+
+// One Send. Kept by itself until gRPC is done with it, and by what is posted.
+class SendCall final : public grpc::ServerUnaryReactor, public std::enable_shared_from_this<SendCall> {
+ public:
+  SendCall(const HttpFace& face, v1::SendResponse& response) : face_(face), response_(response) {}
+
+  // gRPC's thread: checks off the loop.
+  void Begin(const std::string& identity, const v1::SendRequest& request,
+             std::chrono::system_clock::time_point deadline) {
+    self_ = shared_from_this();
+    auto parsed = ParseSendRequest(request, face_.limits, face_.engine.options(), Remaining(deadline));
+    if (!parsed) return Finish(ToStatus(parsed.error()));
+    names_ = std::move(parsed->response_header_names);
+    face_.timers.Post([self = shared_from_this(), identity, asked = std::move(parsed->request)]() mutable {
+      if (self->cancelled_) return self->End(grpc::Status::CANCELLED);
+      auto under_way = self->face_.engine.Send(
+          identity, std::move(asked),
+          [call = self.get()](Result<HttpResponse> outcome) { call->Ended(std::move(outcome)); });
+      if (!self->ended_) self->under_way_.emplace(std::move(under_way));
+    });
+  }
+
+  void OnCancel() override {
+    face_.timers.Post([self = shared_from_this()] {
+      self->cancelled_ = true;
+      if (self->under_way_) self->End(grpc::Status::CANCELLED);
+    });
+  }
+  void OnDone() override {
+    // The engine counts the request until here, on its own thread.
+    face_.timers.Post([self = std::exchange(self_, nullptr)] {});
+  }
+
+ private:
+  static Duration Remaining(std::chrono::system_clock::time_point deadline) {
+    if (deadline == std::chrono::system_clock::time_point::max()) return Duration::max();
+    return std::chrono::duration_cast<Duration>(deadline - std::chrono::system_clock::now());
+  }
+
+  // The loop.
+  void Ended(Result<HttpResponse> outcome) {
+    if (!outcome) return End(ToStatus(outcome.error()));
+    *response_.mutable_response() = ToProto(std::move(*outcome), names_);
+    End(grpc::Status::OK);
+  }
+  void End(grpc::Status status) {
+    if (std::exchange(ended_, true)) return;
+    if (status.error_code() == grpc::StatusCode::CANCELLED) under_way_.reset();
+    face_.flusher.Run([self = shared_from_this(), status = std::move(status)] { self->Finish(status); });
+  }
+
+  const HttpFace& face_;
+  v1::SendResponse& response_;
+  std::vector<std::string> names_;
+  std::shared_ptr<SendCall> self_;
+  // Of the loop.
+  std::optional<HttpEngine::UnderWay> under_way_;
+  bool cancelled_ = false;
+  bool ended_ = false;
+};
+
+grpc::Status NotInThisVersion(const std::string& method) {
+  return ToStatus({Reason::kNotImplemented, Phase::kNotSent, method + ": is not possible in this version"});
+}
+
+}  // namespace
+
+grpc::ServerUnaryReactor* HttpServiceImpl::Send(grpc::CallbackServerContext* context, const v1::SendRequest* request,
+                                                v1::SendResponse* response) {
+  auto call = std::make_shared<SendCall>(face_, *response);
+  SendCall* const reactor = call.get();
+  call->Begin(identity_, *request, context->deadline());
+  return reactor;
+}
+
+grpc::Status HttpServiceImpl::Pipeline(
+    grpc::ServerContext* /*context*/, grpc::ServerReaderWriter<v1::PipelineResponse, v1::PipelineRequest>* /*stream*/) {
+  return NotInThisVersion("HttpService.Pipeline");
+}
+
+grpc::Status HttpServiceImpl::Download(grpc::ServerContext* /*context*/, const v1::DownloadRequest* /*request*/,
+                                       grpc::ServerWriter<v1::DownloadResponse>* /*writer*/) {
+  return NotInThisVersion("HttpService.Download");
+}
+
+}  // namespace fairlead

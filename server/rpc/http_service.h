@@ -1,0 +1,39 @@
+// HttpService of one listener: whoever comes by it has its identity.
+#pragma once
+
+#include <fairlead/v1/http.grpc.pb.h>
+
+#include <string>
+
+#include "http/engine.h"
+#include "rpc/flusher.h"
+
+namespace fairlead {
+
+// What the services of all listeners share. Outlives them and their RPCs.
+struct HttpFace {
+  HttpEngine& engine;
+  Timers& timers;  // Of the loop.
+  const Limits& limits;
+  Flusher& flusher;
+};
+
+// gRPC's threads; the work is posted to the loop.
+class HttpServiceImpl final : public v1::HttpService::WithCallbackMethod_Send<v1::HttpService::Service> {
+ public:
+  HttpServiceImpl(std::string identity, const HttpFace& face) : identity_(std::move(identity)), face_(face) {}
+
+  grpc::ServerUnaryReactor* Send(grpc::CallbackServerContext* context, const v1::SendRequest* request,
+                                 v1::SendResponse* response) override;
+  // Not possible in this version: refused by name.
+  grpc::Status Pipeline(grpc::ServerContext* context,
+                        grpc::ServerReaderWriter<v1::PipelineResponse, v1::PipelineRequest>* stream) override;
+  grpc::Status Download(grpc::ServerContext* context, const v1::DownloadRequest* request,
+                        grpc::ServerWriter<v1::DownloadResponse>* writer) override;
+
+ private:
+  const std::string identity_;
+  const HttpFace face_;
+};
+
+}  // namespace fairlead
