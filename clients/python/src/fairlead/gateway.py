@@ -1,4 +1,4 @@
-"""The gateway as this program sees it: one connection, one Attach stream, any number of sessions."""
+"""The gateway as this program sees it: one connection, one Attach stream, any number of sessions and requests."""
 
 from collections.abc import Iterable, Sequence
 from types import TracebackType
@@ -11,6 +11,7 @@ from fairlead._channel import Channel
 from fairlead._dial import ChannelOptions, Dial
 from fairlead._link import Link
 from fairlead.errors import error_of_rpc
+from fairlead.http import Http
 from fairlead.options import (
     HEAD,
     Delivery,
@@ -51,8 +52,8 @@ def connect(
     address: unix:///path/to/socket or host:port.
     credentials: grpc.ssl_channel_credentials(...); None: no TLS, for Unix sockets and loopback.
     connect_timeout: how long to try, when entering, until a gateway answers.
-    max_send_bytes: the longest frame that send() takes; must stay below the gateway's limits.message_bytes (4 MiB by
-      default), since a longer one would end the stream for all sessions.
+    max_send_bytes: the longest frame that send() takes, and the longest body of an HTTP request; must stay below the
+      gateway's limits.message_bytes (4 MiB by default), since a longer frame would end the stream for all sessions.
     options: further gRPC channel arguments; they override the client's own.
 
     Raises ValueError for an address that gRPC does not know.
@@ -72,6 +73,12 @@ class Gateway:
         self._link = Link(dial)
         self._connect_timeout = connect_timeout
         self._max_send_bytes = max_send_bytes
+        self._http = Http(self._link, max_send_bytes)
+
+    @property
+    def http(self) -> Http:
+        """Sends HTTP requests to exchanges."""
+        return self._http
 
     @property
     def attached(self) -> bool:

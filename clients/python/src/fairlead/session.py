@@ -5,9 +5,9 @@ from collections import deque
 from collections.abc import Iterable
 
 from fairlead._channel import Channel, Stage
-from fairlead._commands import SetupChange, failed
+from fairlead._commands import SetupChange
 from fairlead.entries import Sent, StateChanged
-from fairlead.errors import Failure, GatewayUnavailable, OutcomeUnknown, to_seconds
+from fairlead.errors import Failure, GatewayUnavailable, OutcomeUnknown, SendFailed, to_seconds, too_long
 from fairlead.options import Payload, Span, Step, encode_payload, seconds, to_duration
 from fairlead.reader import Reader
 from fairlead.v1 import session_pb2 as pb
@@ -54,11 +54,7 @@ class Session(Reader):
         """
         encoded, kind = encode_payload(payload)
         if len(encoded) > self._max_send_bytes:
-            raise failed(
-                Reason.MESSAGE_TOO_LONG,
-                f"{len(encoded)} bytes; connect() was given max_send_bytes={self._max_send_bytes}, "
-                "which must stay below the gateway's limits.message_bytes",
-            )
+            raise SendFailed(too_long("payload", len(encoded), self._max_send_bytes))
         change = None
         forget = tuple(forget_setup_keys)
         if setup_key or forget:
