@@ -43,13 +43,19 @@ def state(channel: int, to: str, sequence: int, generation: int = 1, **fields: A
     )
 
 
-def frames(channel: int, first: int, payloads: Sequence[bytes], generation: int = 1) -> pb.Event:
+def frames(
+    channel: int,
+    first: int,
+    payloads: Sequence[bytes],
+    generation: int = 1,
+    kind: types_pb2.FrameKind.ValueType = types_pb2.FRAME_KIND_TEXT,
+) -> pb.Event:
     """Make a Batch of one run, received at 1000 times their sequence."""
     run = pb.Run(
         channel=channel,
         first_sequence=first,
         count=len(payloads),
-        kind=types_pb2.FRAME_KIND_TEXT,
+        kind=kind,
         generation=generation,
     )
     times = [1000 * (first + index) for index in range(len(payloads))]

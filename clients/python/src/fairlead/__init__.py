@@ -46,7 +46,21 @@ from fairlead.errors import (
 )
 from fairlead.gateway import Gateway, connect
 from fairlead.http import Http
-from fairlead.options import HEAD, OLDEST, After, Delivery, Heartbeat, Queue, Reconnect, Retention, Start, Step
+from fairlead.options import (
+    HEAD,
+    OLDEST,
+    After,
+    Delimiter,
+    Delivery,
+    Heartbeat,
+    LengthPrefix,
+    Queue,
+    Reconnect,
+    Retention,
+    Start,
+    Step,
+    Unframed,
+)
 from fairlead.reader import Reader
 from fairlead.reply import HeaderFields, HttpReply, HttpStatusError, HttpTiming
 from fairlead.session import Session
@@ -62,6 +76,7 @@ __all__ = [
     "Attached",
     "Batch",
     "CommandResult",
+    "Delimiter",
     "Delivery",
     "Detached",
     "Entry",
@@ -80,6 +95,7 @@ __all__ = [
     "HttpStatusError",
     "HttpTiming",
     "InvalidRequest",
+    "LengthPrefix",
     "LimitReached",
     "NotImplementedByGateway",
     "OpenTimeout",
@@ -108,5 +124,6 @@ __all__ = [
     "Step",
     "Subscriber",
     "Superseded",
+    "Unframed",
     "connect",
 ]
