@@ -104,6 +104,8 @@ void TakeFeed(const std::string& path, Taker& take, Plan& plan) {
   const auto numbered = [&] {
     plan.feed = Plan::Feed::kNumbered;
     paced();
+    plan.burst = take.In<uint64_t>("burst", 1, 1'000'000).value_or(1);
+    plan.stamp = take.Flag("stamp");
     plan.size = take.In<uint64_t>("size", 0, kMaxMessageBytes).value_or(0);
   };
   const auto starts = [&] {

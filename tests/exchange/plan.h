@@ -56,6 +56,8 @@ struct Plan {
   std::string feed_name = "default";  // empty: a feed of this connection's own, numbered from 1
   double rate = 0;                    // messages a second; 0 = flat out
   uint64_t count = 0;                 // 0 = endless (recording: all of it)
+  uint64_t burst = 1;                 // messages that are due at once, `rate` / `burst` times a second
+  bool stamp = false;                 // numbered: the time at which it was due follows the number
   uint64_t size = 0;                  // bytes of a message
   uint64_t seed = 1;
   std::string recording;

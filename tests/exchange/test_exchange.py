@@ -122,6 +122,22 @@ def test_numbered_flat_out(server: Server) -> None:
     asyncio.run(run())
 
 
+def test_stamps_tell_when_a_frame_was_due(server: Server) -> None:
+    async def run() -> None:
+        started = time.monotonic_ns()
+        async with server.connect("/numbered?rate=1000&burst=10&stamp=1&count=35&size=150&close=1000") as socket:
+            frames, _ = await receive_all(socket)
+        assert {len(frame) for frame in frames} == {150}
+        numbers, stamps = zip(*(map(int, frame.split()[:2]) for frame in frames), strict=True)
+        assert numbers == tuple(range(1, 36))
+        assert started < stamps[0] < time.monotonic_ns()
+        # Bursts of ten, 10 ms apart, however late they were sent.
+        due = [stamps[0] + at // 10 * 10_000_000 for at in range(35)]
+        assert all(abs(stamp - should) <= 1 for stamp, should in zip(stamps, due, strict=True))
+
+    asyncio.run(run())
+
+
 def test_a_feed_numbers_on_while_nobody_is_connected(server: Server) -> None:
     async def run() -> None:
         async with server.connect("/numbered?rate=1000") as socket:
