@@ -1,0 +1,26 @@
+"""The `websockets` library."""
+
+from collections.abc import Sequence
+from importlib.metadata import version
+
+from websockets import frames, speedups
+from websockets.asyncio.client import connect
+
+from tests.bench.contender import Site, Tape, each
+
+
+def about() -> str:
+    assert vars(frames)["apply_mask"] is speedups.apply_mask, "the C speedups are not in use"
+    return f"websockets {version('websockets')}: C speedups, no compression, no pings, bytes"
+
+
+async def feed(tapes: Sequence[Tape], site: Site) -> None:
+    async def read(tape: Tape) -> None:
+        tls = site.tls(tape.url)
+        # Its queue of 16 frames is no worse than longer ones.
+        async with connect(tape.url, ssl=tls, compression=None, ping_interval=None, proxy=None) as socket:
+            record = tape.one
+            while True:
+                record(await socket.recv(decode=False))
+
+    await each(tapes, read)
