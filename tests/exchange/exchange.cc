@@ -32,11 +32,16 @@ struct Exchange::Implementation {
                .feeds = Feeds(RecordingsDirectory(options))},
         ws(loop, options.address, options.ws_port, [this](Socket socket) { Accept(std::move(socket), false); }),
         wss(loop, options.address, options.wss_port, [this](Socket socket) { Accept(std::move(socket), true); }),
+        http(loop, options.address, options.http_port, [](Socket) {}),
+        https(loop, options.address, options.https_port, [](Socket) {}),
+        tcp(loop, options.address, options.tcp_port, [](Socket) {}),
+        raw_tls(loop, options.address, options.tls_port, [](Socket) {}),
         control(shared,
                 [this](const AcceptMode& mode) {
                   shared.accept = mode;
-                  ws.SetOpen(mode.kind != AcceptMode::Kind::kRefuse);
-                  wss.SetOpen(mode.kind != AcceptMode::Kind::kRefuse);
+                  for (Listener* listener : {&ws, &wss, &http, &https, &tcp, &raw_tls}) {
+                    listener->SetOpen(mode.kind != AcceptMode::Kind::kRefuse);
+                  }
                 }),
         control_listener(loop, options.address, options.control_port,
                          [this](Socket socket) { ServeControl(std::move(socket), control); }),
@@ -59,6 +64,8 @@ struct Exchange::Implementation {
     connection->Start(shared.accept);
   }
 
+  std::string Address() const { return ws.endpoint().address().to_string(); }
+
   // Pending operations own connections, and die with the loop: what connections use is declared before it.
   const Identity identity;
   TlsContext tls;
@@ -67,6 +74,10 @@ struct Exchange::Implementation {
   const asio::executor_work_guard<asio::io_context::executor_type> work{loop.get_executor()};
   Listener ws;
   Listener wss;
+  Listener http;
+  Listener https;
+  Listener tcp;
+  Listener raw_tls;
   class Control control;
   Listener control_listener;
   std::thread thread;
@@ -77,13 +88,27 @@ Exchange::~Exchange() = default;
 
 uint16_t Exchange::ws_port() const { return implementation_->ws.endpoint().port(); }
 uint16_t Exchange::wss_port() const { return implementation_->wss.endpoint().port(); }
+uint16_t Exchange::http_port() const { return implementation_->http.endpoint().port(); }
+uint16_t Exchange::https_port() const { return implementation_->https.endpoint().port(); }
+uint16_t Exchange::tcp_port() const { return implementation_->tcp.endpoint().port(); }
+uint16_t Exchange::tls_port() const { return implementation_->raw_tls.endpoint().port(); }
 uint16_t Exchange::control_port() const { return implementation_->control_listener.endpoint().port(); }
 const std::string& Exchange::ca_pem() const { return implementation_->identity.ca_pem; }
 
 std::string Exchange::Url(const std::string& target, bool tls) const {
   if (tls) return "wss://localhost:" + std::to_string(wss_port()) + target;
-  return "ws://" + implementation_->ws.endpoint().address().to_string() + ":" + std::to_string(ws_port()) + target;
+  return "ws://" + implementation_->Address() + ":" + std::to_string(ws_port()) + target;
 }
+std::string Exchange::HttpUrl(const std::string& target) const {
+  return "http://" + implementation_->Address() + ":" + std::to_string(http_port()) + target;
+}
+std::string Exchange::HttpsUrl(const std::string& target) const {
+  return "https://localhost:" + std::to_string(https_port()) + target;
+}
+std::string Exchange::TcpUrl() const {
+  return "tcp://" + implementation_->Address() + ":" + std::to_string(tcp_port());
+}
+std::string Exchange::TlsUrl() const { return "tls://localhost:" + std::to_string(tls_port()); }
 
 ControlReply Exchange::Control(const std::string& method, const std::string& path, const std::string& json) {
   std::promise<ControlReply> promise;

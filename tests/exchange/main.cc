@@ -17,20 +17,24 @@ namespace {
 
 constexpr const char* kHelp = R"(usage: exchange [FLAGS]
 
-A simulated exchange on WebSocket (ws and wss) for tests, demo and benchmarks. A client chooses feed and faults by the path and
-query of its URL; faults on demand, and what was sent and received, are at the control endpoint (GET /help there lists them).
+A simulated exchange for tests, demo and benchmarks: WebSocket, HTTP and raw sockets, each plain and with TLS. A client chooses
+feed or answer, and faults, by the path and query of its URL (on raw sockets: of its preamble); faults on demand, and what was sent and received, are at the control endpoint (GET /help there lists them).
 
   --address ADDRESS     IP address of all listeners (default 127.0.0.1)
   --ws-port PORT        plain WebSocket (default 0: any free port)
   --wss-port PORT       WebSocket over TLS (default 0: any free port)
+  --http-port PORT      plain HTTP/1.1 (default 0: any free port)
+  --https-port PORT     HTTP/1.1 over TLS (default 0: any free port)
+  --tcp-port PORT       raw sockets (default 0: any free port)
+  --tls-port PORT       raw sockets over TLS (default 0: any free port)
   --control-port PORT   control endpoint, HTTP (default 0: any free port)
   --recordings DIR      directory of recordings (default: $FAIRLEAD_RECORDINGS, else ../shared/recordings)
-  --ca-out FILE         where to write the certificate authority that wss clients must trust, as PEM
+  --ca-out FILE         where to write the certificate authority that TLS clients must trust, as PEM
                         (default: a file in the directory for temporary files, removed at the end)
   --help                this text
 
 When ready, prints one line:
-  exchange ready ws=HOST:PORT wss=HOST:PORT control=HOST:PORT ca=PATH
+  exchange ready ws=HOST:PORT wss=HOST:PORT control=HOST:PORT ca=PATH http=HOST:PORT https=HOST:PORT tcp=HOST:PORT tls=HOST:PORT
 SIGTERM and SIGINT end it with status 0. A wrong flag ends it with status 2.
 
 feeds (default values in parentheses; rate in messages a second, 0 = flat out; count 0 = endless)
@@ -61,6 +65,10 @@ bool ReadFlags(int argc, char** argv, exchange::Options& options, std::string& c
     }
     uint16_t* port = name == "--ws-port"        ? &options.ws_port
                      : name == "--wss-port"     ? &options.wss_port
+                     : name == "--http-port"    ? &options.http_port
+                     : name == "--https-port"   ? &options.https_port
+                     : name == "--tcp-port"     ? &options.tcp_port
+                     : name == "--tls-port"     ? &options.tls_port
                      : name == "--control-port" ? &options.control_port
                                                 : nullptr;
     std::string* text = name == "--address"      ? &options.address
@@ -121,6 +129,8 @@ int main(int argc, char** argv) {
     const std::string& host = options.address;
     std::cout << absl::StrFormat("exchange ready ws=%s:%d wss=%s:%d control=%s:%d ca=%s", host, exchange.ws_port(),
                                  host, exchange.wss_port(), host, exchange.control_port(), ca_out)
+              << absl::StrFormat(" http=%s:%d https=%s:%d tcp=%s:%d tls=%s:%d", host, exchange.http_port(), host,
+                                 exchange.https_port(), host, exchange.tcp_port(), host, exchange.tls_port())
               << std::endl;
     int signal = 0;
     sigwait(&signals, &signal);
