@@ -159,6 +159,7 @@ Result<json::object> PostAccept(const Control::SetAccept& set_accept, const json
   auto parameters = ToParameters(body);
   if (!parameters) return std::unexpected(parameters.error());
   const auto mode = parameters->extract("mode");
+  const auto on = parameters->extract("on");
   if (!mode) return Fail(400, "mode is missing");
   AcceptMode accept;
   const std::string& name = mode.mapped();
@@ -181,7 +182,7 @@ Result<json::object> PostAccept(const Control::SetAccept& set_accept, const json
     return Fail(400, "there is no mode " + name);
   }
   if (!parameters->empty()) return Fail(400, "unknown member " + parameters->begin()->first);
-  set_accept(accept);
+  if (!set_accept(accept, on ? on.mapped() : "")) return Fail(400, "there is no listener " + on.mapped());
   return json::object{{"mode", name}};
 }
 
@@ -218,7 +219,7 @@ Result<json::object> PostReset(Shared& shared, const Control::SetAccept& set_acc
   }
   if (connections && connections->as_bool()) {
     while (!shared.connections.empty()) shared.connections.begin()->second->Abort("fault:reset");
-    set_accept({});
+    set_accept({}, "");
   }
   shared.records.Forget();
   shared.feeds.Forget();

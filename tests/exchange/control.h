@@ -12,7 +12,8 @@ namespace exchange {
 // Loop thread.
 class Control {
  public:
-  using SetAccept = std::function<void(const AcceptMode&)>;
+  // Of the listener that the ready line calls so; empty = of all. False: there is none.
+  using SetAccept = std::function<bool(const AcceptMode&, const std::string& on)>;
 
   Control(Shared& shared, SetAccept set_accept) : shared_(shared), set_accept_(std::move(set_accept)) {}
 

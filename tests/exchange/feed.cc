@@ -143,6 +143,23 @@ class FixedSource : public Source {
   const bool compressed_;
 };
 
+// `size` bytes without framing: a frame that never ends.
+class EndlessSource : public Source {
+ public:
+  explicit EndlessSource(uint64_t size) : left_(size) {}
+
+  Outcome Next(Clock::time_point, Item& item, Clock::time_point&) override {
+    if (left_ == 0) return Outcome::kEnd;
+    item = {.payload = std::string_view(piece_).substr(0, std::min<uint64_t>(left_, piece_.size())), .unframed = true};
+    left_ -= item.payload.size();
+    return Outcome::kItem;
+  }
+
+ private:
+  const std::string piece_ = std::string(64 << 10, 'x');
+  uint64_t left_;
+};
+
 // Echo and idle: nothing of its own, and never at its end.
 class QuietSource : public Source {
  public:
@@ -212,6 +229,8 @@ std::expected<std::unique_ptr<Source>, std::string> Feeds::Open(const Plan& plan
       return std::make_unique<FixedSource>(Digits(plan.size), plan.count, Opcode::kText, false);
     case Plan::Feed::kBomb:
       return std::make_unique<FixedSource>(CompressedZeros(plan.size), plan.count, Opcode::kBinary, true);
+    case Plan::Feed::kEndless:
+      return std::make_unique<EndlessSource>(plan.size);
     case Plan::Feed::kRecording: {
       auto& recording = recordings_[plan.recording];
       if (!recording) {

@@ -12,13 +12,12 @@
 #include <string_view>
 #include <vector>
 
+#include "exchange/accepted.h"
 #include "exchange/plan.h"
 #include "exchange/recording.h"
 #include "exchange/websocket.h"
 
 namespace exchange {
-
-using Clock = std::chrono::steady_clock;
 
 // A clock-driven source of numbers 1, 2, 3 ..., shared by all connections that name it.
 struct Feed {
@@ -41,6 +40,7 @@ struct Item {
   std::string_view payload;
   uint64_t number = 0;      // 0 = none
   bool compressed = false;  // `payload` is a deflate stream already
+  bool unframed = false;    // `payload` goes out as it is, without framing
 };
 
 // One connection's view of what it sends.

@@ -18,13 +18,13 @@ json::value Text(const std::string& text) {
   return IsUtf8(text) ? json::value(text) : json::value("base64:" + Base64Encode(text));
 }
 
-json::array ToJson(const std::vector<ReceivedFrame>& frames) {
+json::array ToJson(const std::vector<ReceivedFrame>& frames, bool raw) {
   json::array list;
   list.reserve(frames.size());
   for (const ReceivedFrame& frame : frames) {
-    const std::string_view kind = OpcodeName(frame.opcode);
+    const std::string_view kind = raw ? "frame" : OpcodeName(frame.opcode);
     json::object object = {{"index", frame.index}, {"kind", std::string(kind)}, {"at_unix_ns", frame.at_unix_ns}};
-    const bool as_text = frame.opcode != Opcode::kBinary && IsUtf8(frame.payload);
+    const bool as_text = (raw || frame.opcode != Opcode::kBinary) && IsUtf8(frame.payload);
     object[as_text ? "text" : "base64"] = as_text ? frame.payload : Base64Encode(frame.payload);
     list.push_back(std::move(object));
   }
@@ -49,7 +49,8 @@ json::object ToJson(const ConnectionRecord& record, bool frames) {
   json::object object = {
       {"id", record.id},
       {"state", StateName(record.state)},
-      {"tls", record.tls},
+      {"kind", record.kind},
+      {"tls", record.kind == "wss" || record.kind == "tls"},
       {"server_name", record.server_name},
       {"target", Text(record.target)},
       {"status", OrNull(record.status)},
@@ -78,9 +79,9 @@ json::object ToJson(const ConnectionRecord& record, bool frames) {
   json::array headers;
   for (const auto& [name, value] : record.headers) headers.push_back(json::array{Text(name), Text(value)});
   object["headers"] = std::move(headers);
-  object["frames"] = ToJson(record.frames);
-  object["pings"] = ToJson(record.pings);
-  object["pongs"] = ToJson(record.pongs);
+  object["frames"] = ToJson(record.frames, record.raw());
+  object["pings"] = ToJson(record.pings, false);
+  object["pongs"] = ToJson(record.pongs, false);
   return object;
 }
 
