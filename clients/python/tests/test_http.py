@@ -387,6 +387,31 @@ async def test_cancelling_the_await_cancels_the_rpc(
     await asyncio.wait_for(call.cancelled.wait(), PATIENCE_S)
 
 
+async def test_a_cancelled_task_that_tidies_up_learns_the_outcome(fake: FakeGateway, gateway: fairlead.Gateway) -> None:
+    began = asyncio.Event()
+
+    async def trade() -> fairlead.FairleadError:
+        try:
+            began.set()
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            assert (await gateway.http.delete(URL)).status == 204
+            with pytest.raises(fairlead.FairleadError) as raised:
+                await gateway.http.delete(URL)
+            with pytest.raises(fairlead.FairleadError):
+                await gateway.close_session("md")
+            return raised.value
+        pytest.fail("it was not cancelled")
+
+    trading = asyncio.create_task(trade())
+    await began.wait()
+    fake.refusal = (grpc.StatusCode.UNAVAILABLE, None)
+    trading.cancel()
+    (await fake.http_call()).reply(204)
+    (await fake.http_call()).refuse(grpc.StatusCode.UNKNOWN, None)
+    assert type(await trading) is fairlead.OutcomeUnknown
+
+
 async def test_closing_the_gateway_is_no_cancellation_of_its_callers(
     fake: FakeGateway, gateway: fairlead.Gateway
 ) -> None:

@@ -6,7 +6,7 @@ from typing import Self
 
 import grpc
 
-from fairlead._cancellation import raise_if_cancelled
+from fairlead._cancellation import cancellations, raise_if_cancelled
 from fairlead._channel import Channel
 from fairlead._dial import ChannelOptions, Dial
 from fairlead._link import Link
@@ -269,6 +269,7 @@ class Gateway:
         found: list[SessionSummary] = []
         token = ""
         stub = self._link.connection.stub
+        cancelled = cancellations()
         try:
             while True:
                 page = await stub.ListSessions(
@@ -279,17 +280,18 @@ class Gateway:
                 if not token:
                     return found
         except grpc.aio.AioRpcError as error:
-            raise_if_cancelled()
+            raise_if_cancelled(cancelled)
             raise error_of_rpc(error, writes=False) from None
 
     async def session(self, name: str) -> SessionSummary:
         """Get one session. Raises SessionNotFound, and GatewayUnavailable while there is no connection."""
+        cancelled = cancellations()
         try:
             answer = await self._link.connection.stub.GetSession(
                 pb.GetSessionRequest(session=name), timeout=_RPC_TIMEOUT_S
             )
         except grpc.aio.AioRpcError as error:
-            raise_if_cancelled()
+            raise_if_cancelled(cancelled)
             raise error_of_rpc(error, writes=False) from None
         return SessionSummary.from_proto(answer.session)
 
@@ -299,10 +301,11 @@ class Gateway:
         Raises SessionNotFound, GatewayUnavailable while there is no connection, OutcomeUnknown if that breaks
         meanwhile.
         """
+        cancelled = cancellations()
         try:
             await self._link.connection.stub.CloseSession(
                 pb.CloseSessionRequest(session=name), timeout=_CLOSE_TIMEOUT_S
             )
         except grpc.aio.AioRpcError as error:
-            raise_if_cancelled()
+            raise_if_cancelled(cancelled)
             raise error_of_rpc(error, writes=True) from None

@@ -9,7 +9,7 @@ from typing import Any, TypedDict, Unpack
 import grpc
 from google.protobuf.duration_pb2 import Duration
 
-from fairlead._cancellation import raise_if_cancelled
+from fairlead._cancellation import cancellations, raise_if_cancelled
 from fairlead._link import Link
 from fairlead.errors import Failure, OutcomeUnknown, SendFailed, error_of_request, too_long
 from fairlead.options import Headers, Payload, Span, seconds
@@ -107,14 +107,15 @@ class Http:
         if max_response_bytes:
             request.max_response_bytes = max_response_bytes
         connection = self._link.connection
+        cancelled = cancellations()
         try:
             response = await connection.send(message, deadline)
         except grpc.aio.AioRpcError as error:
-            raise_if_cancelled()
+            raise_if_cancelled(cancelled)
             raise error_of_request(error, self._link.address) from None
         except asyncio.CancelledError:
             # grpc.aio says the same when the connection was closed under the call: by this program or its Gateway.
-            raise_if_cancelled()
+            raise_if_cancelled(cancelled)
             raise OutcomeUnknown(Failure(message="the connection to the gateway was closed meanwhile")) from None
         return HttpReply(response.response, method, url)
 

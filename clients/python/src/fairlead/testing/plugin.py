@@ -16,10 +16,10 @@ from fairlead.testing.stack import Stack
 _fixture: Callable[..., Any] = pytest.fixture
 try:
     import pytest_asyncio
-except ImportError:  # pragma: no cover - then anyio's plugin runs asynchronous fixtures
+except ImportError:  # pragma: no cover - the fixtures that are not asynchronous need nothing but pytest
     pass
 else:
-    _fixture = pytest_asyncio.fixture
+    _fixture = pytest_asyncio.fixture(loop_scope="function")
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def fairlead_exchange(fairlead_stack: Stack) -> SimulatedExchange:
 
 @_fixture
 async def fairlead_gateway(fairlead_stack: Stack) -> AsyncIterator[fairlead.Gateway]:
-    """Connect to the gateway. Lives on the event loop of function-scoped fixtures; others connect by themselves."""
+    """Connect to the gateway, on pytest-asyncio's loop for functions; tests on other loops connect by themselves."""
     async with fairlead.connect(fairlead_stack.address) as gateway:
         yield gateway
 
