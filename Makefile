@@ -9,6 +9,7 @@ MAKEFLAGS += --no-builtin-rules
 
 PYTHON := build/venv/bin/python
 JOBS ?= $(shell nproc)
+FUZZ_SECONDS ?= 600
 PYTEST := $(PYTHON) -m pytest -c tests/pyproject.toml
 PROTOS := $(shell find proto -name '*.proto')
 # The lock lets targets that build different parts of one tree run side by side.
@@ -16,7 +17,7 @@ BUILD = flock build/$(1).lock cmake --build build/$(1)
 STEP = @echo "==> $(1)"
 SANITIZERS := UBSAN_OPTIONS=print_stacktrace=1 ASAN_SYMBOLIZER_PATH=/usr/bin/llvm-symbolizer-19
 
-.PHONY: help setup build demo test test-cpp test-asan test-python test-e2e test-docs proof bench bench-quick lint format clean
+.PHONY: help setup build demo test test-cpp test-asan test-python test-e2e test-docs fuzz proof bench bench-quick lint format clean
 
 help: ## Tell what there is to make
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -117,6 +118,12 @@ test-e2e: build build/venv/.client build/tools/grpcurl ## Run the end-to-end tes
 test-docs: build build/venv/.client build/tools/grpcurl ## Execute the blocks of README.md and docs/
 	$(call STEP,pages)
 	@$(PYTEST) tests/docs/test_pages.py
+
+fuzz: build/fuzz/build.ninja build/venv/.ready ## Run the fuzz targets for FUZZ_SECONDS (600) each, two side by side
+	$(call STEP,build build/fuzz)
+	@$(call BUILD,fuzz) --target fuzz
+	$(call STEP,fuzz targets; what they find is kept in build/fuzz-corpus)
+	@$(SANITIZERS) $(PYTHON) tests/fuzz/run.py --seconds $(FUZZ_SECONDS)
 
 proof: build build/venv/.client ## Measure the figures that the pages state, and write docs/proof.md (some minutes)
 	$(call STEP,figures)
