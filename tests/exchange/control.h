@@ -6,6 +6,7 @@
 
 #include "exchange/connection.h"
 #include "exchange/exchange.h"
+#include "exchange/http_connection.h"
 
 namespace exchange {
 
@@ -15,12 +16,14 @@ class Control {
   // Of the listener that the ready line calls so; empty = of all. False: there is none.
   using SetAccept = std::function<bool(const AcceptMode&, const std::string& on)>;
 
-  Control(Shared& shared, SetAccept set_accept) : shared_(shared), set_accept_(std::move(set_accept)) {}
+  Control(Shared& shared, HttpShared& http, SetAccept set_accept)
+      : shared_(shared), http_(http), set_accept_(std::move(set_accept)) {}
 
   ControlReply Execute(const std::string& method, const std::string& target, const std::string& body);
 
  private:
   Shared& shared_;
+  HttpShared& http_;
   const SetAccept set_accept_;
 };
 

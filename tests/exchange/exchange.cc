@@ -11,6 +11,7 @@
 #include "exchange/connection.h"
 #include "exchange/control.h"
 #include "exchange/control_server.h"
+#include "exchange/http_connection.h"
 #include "exchange/listener.h"
 
 namespace exchange {
@@ -46,6 +47,8 @@ struct Exchange::Implementation {
         tls_context(identity),
         shared{.records = Records(options.max_records, options.max_received_bytes),
                .feeds = Feeds(RecordingsDirectory(options))},
+        http_shared{.records = HttpRecords(options.max_records, options.max_received_bytes),
+                    .recordings = RecordedResponses(RecordingsDirectory(options))},
         ws(loop, options.address, options.ws_port, "ws", false,
            [this](Socket socket, Door& door) { Accept(std::move(socket), door); }),
         wss(loop, options.address, options.wss_port, "wss", true,
@@ -58,7 +61,8 @@ struct Exchange::Implementation {
             [this](Socket socket, Door& door) { Accept(std::move(socket), door); }),
         tls(loop, options.address, options.tls_port, "tls", true,
             [this](Socket socket, Door& door) { Accept(std::move(socket), door); }),
-        control(shared, [this](const AcceptMode& mode, const std::string& on) { return SetMode(mode, on); }),
+        control(shared, http_shared,
+                [this](const AcceptMode& mode, const std::string& on) { return SetMode(mode, on); }),
         control_listener(loop, options.address, options.control_port,
                          [this](Socket socket) { ServeControl(std::move(socket), control); }),
         thread([this] { loop.run(); }) {}
@@ -66,6 +70,7 @@ struct Exchange::Implementation {
   ~Implementation() {
     asio::post(loop, [this] {
       while (!shared.connections.empty()) shared.connections.begin()->second->Abort("shutdown");
+      while (!http_shared.connections.empty()) http_shared.connections.begin()->second->Abort("shutdown");
       loop.stop();
     });
     thread.join();
@@ -80,7 +85,13 @@ struct Exchange::Implementation {
     connection->Start(door.mode);
   }
 
-  void AcceptHttp(Socket, Door&) {}
+  void AcceptHttp(Socket socket, Door& door) {
+    auto record = http_shared.records.Open();
+    record->kind = door.name;
+    auto connection = std::make_shared<HttpConnection>(http_shared, MakeWire(std::move(socket), door), record);
+    http_shared.connections.emplace(record->id, connection);
+    connection->Start(door.mode);
+  }
 
   std::unique_ptr<Wire> MakeWire(Socket socket, const Door& door) {
     return door.tls ? tls_context.MakeWire(std::move(socket)) : MakePlainWire(std::move(socket));
@@ -104,6 +115,7 @@ struct Exchange::Implementation {
   const Identity identity;
   TlsContext tls_context;
   Shared shared;
+  HttpShared http_shared;
   asio::io_context loop{1};
   const asio::executor_work_guard<asio::io_context::executor_type> work{loop.get_executor()};
   Door ws;

@@ -112,7 +112,9 @@ void Connection::Pump() {
   if (written_ == writing_.size()) {
     writing_.clear();
     written_ = 0;
+    write_under_way_ = true;  // a feed that ends here ends a raw socket, and with it asks to be written
     Fill();
+    write_under_way_ = false;
   }
   if (writing_.empty()) return Flushed();
   Write();
