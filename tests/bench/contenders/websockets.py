@@ -16,7 +16,7 @@ def about() -> str:
 
 async def feed(tapes: Sequence[Tape], site: Site) -> None:
     async def read(tape: Tape) -> None:
-        # Its queue of 16 frames is no worse than longer ones. The short close belongs to the time after the measurement.
+        # Its queue of 16 frames is no worse than longer ones. The short close comes after the measurement.
         async with connect(
             tape.url, ssl=site.tls(tape.url), compression=None, ping_interval=None, close_timeout=0.1, proxy=None
         ) as socket:
