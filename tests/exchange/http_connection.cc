@@ -116,7 +116,7 @@ void HttpConnection::TakeArmed() {
 
 void HttpConnection::LearnTarget() {
   const size_t end = input_.find("\r\n");
-  if (end == std::string::npos) return;
+  if (end == std::string::npos || (cut_request_at_ && *cut_request_at_ < end)) return;
   target_known_ = true;
   request_record_->target = TargetOf(std::string_view(input_).substr(0, end));
   if (!armed_ && !shared_.armed.empty()) TakeArmed();
