@@ -41,7 +41,7 @@ std::expected<HttpFault, std::string> TakeHttpFault(const std::string& name, Par
 struct HttpAnswer {
   enum class After { kKeep, kClose, kFin, kReset };
 
-  int status = 0;     // 0 = raw bytes
+  int status = 0;       // 0 = raw bytes
   std::string first{};  // head, and what of the body is there at once
   // Appends the next piece of the body; false = that was the last. Empty: `first` is all.
   std::move_only_function<bool(std::string&)> more{};

@@ -37,16 +37,29 @@ When ready, prints one line:
   exchange ready ws=HOST:PORT wss=HOST:PORT control=HOST:PORT ca=PATH http=HOST:PORT https=HOST:PORT tcp=HOST:PORT tls=HOST:PORT
 SIGTERM and SIGINT end it with status 0. A wrong flag ends it with status 2.
 
-feeds (default values in parentheses; rate in messages a second, 0 = flat out; count 0 = endless)
+feeds of WebSockets and raw sockets (default values in parentheses; rate in messages a second, 0 = flat out; count 0 = endless)
   /numbered?rate=(0)&count=(0)&size=(0)&feed=(default)&start=(open)|subscribe
   /synthetic?seed=(1)&rate=(0)&count=(0)&feed=(default)&start=(open)|subscribe
   /recording/NAME?speed=(flat)|recorded|FACTOR&count=(0)&start=(open)|subscribe
   /login?reject=(0)|1&mute=(0)|1 and all of /numbered
-  /echo   /idle   /big?size=(16777216)&count=(1)   /bomb?size=(1073741824)&count=(1)
+  /echo   /idle   /big?size=(16777216)&count=(1)   /bomb?size=(1073741824)&count=(1)   /endless?bytes=(16777216)
 every feed
-  close=CODE  deflate=(0)|1|context  fragment=BYTES  subprotocol=NAME|none  status=N  retry_after=TEXT  tag=ANY  token=ANY
-  fault=drop|reset|reset_at_byte|stall|half_close|close|corrupt|silent|no_pong|never_read|never_upgrade|slow_handshake
-  with after=FRAMES or after_ms=MS, and byte=N, code=N, reason=TEXT, corruption=KIND, ms=N as the fault needs
+  close=CODE  write=BYTES  write_pause_us=US  reply_to=TEXT  reply=TEXT  tag=ANY  token=ANY
+  fault=drop|partial|reset|reset_at_byte|stall|half_close|close|corrupt|silent|no_pong|never_read|never_upgrade|slow_handshake
+  with after=FRAMES or after_ms=MS, and byte=N, code=N, reason=TEXT, corruption=KIND, then=fin|reset, ms=N as the fault needs
+WebSockets
+  deflate=(0)|1|context  fragment=BYTES  subprotocol=NAME|none  status=N  retry_after=TEXT
+raw sockets, whose first line is "FAIRLEAD-TEST /feed?query" and LF
+  framing=(delimiter)&delimiter=(%0D%0A)   framing=length&width=1|2|(4)|8&order=(big)|little&counts_itself=(0)|1   framing=none
+
+HTTP answers
+  /echo?raw=(0)|1   /order?id=ID   /depth?levels=(10)   /big?size=(16777216)   /chunked?size=(10000)&chunk=(1000)&trailers=(0)|1
+  /until_close?size=(10000)&goodbye=0|(1)   /slow?ms=(0)&first_byte_ms=(0)&byte_ms=(0)&size=(16)   /status/N?retry_after=TEXT&body=TEXT
+  /headers?count=(10)&size=(10)   /interim?count=(1)&code=(103)   /recording/NAME?index=(0)   /close?after=(1)   /close_after_write
+  /fin_then_go?ms=(0)   /raw?base64=BYTES&close=(0)|1&reset=(0)|1
+all of them
+  fault=reset_request_at|reset_response_at|close_response_at|stall_at|never_answer|close_idle|reset_idle|half_close
+  with byte=N, idle_ms=(0), goodbye=(0)|1 as the fault needs
 )";
 
 // False: the flag is wrong; `why` says so.
