@@ -12,6 +12,7 @@ import pytest
 
 import fairlead
 from tests.e2e.attach import Attachment, connected
+from tests.e2e.endpoints import SCHEMES, Endpoint
 from tests.e2e.processes import BUILD, Exchange, Gateway, Process
 
 
@@ -90,6 +91,12 @@ def exchange(scratch: Path, _processes: None) -> Exchange:
     exchange = Exchange(scratch)
     exchange.start()
     return exchange
+
+
+@pytest.fixture(params=SCHEMES)
+def endpoint(request: pytest.FixtureRequest, exchange: Exchange) -> Endpoint:
+    """`exchange`, by each kind of socket; `parametrize("endpoint", [...], indirect=True)` chooses some."""
+    return Endpoint(request.param, exchange)
 
 
 @pytest.fixture
