@@ -46,6 +46,7 @@ Outcome Feed(const Framing& framing, uint64_t max_frame_bytes, std::string_view 
       const auto frame = deframer.Next();
       if (!frame) {
         outcome.failure = frame.error().reason;
+        outcome.unfinished = 0;
         return outcome;
       }
       if (!*frame) break;
