@@ -39,10 +39,12 @@ async def fairlead_sessions(count: int, base: str, encrypted_base: str, site: Si
         sessions: list[fairlead.Session] = []
         await _open_all(_urls(count, base, encrypted_base), open_one)
         yield
+        assert [session.state for session in sessions] == [fairlead.SessionState.OPEN] * count
 
 
 @asynccontextmanager
 async def websockets_connections(count: int, base: str, encrypted_base: str, site: Site) -> AsyncIterator[None]:
+    from websockets import State
     from websockets.asyncio.client import ClientConnection, connect
 
     # One for all of them, as a program would have it.
@@ -57,6 +59,7 @@ async def websockets_connections(count: int, base: str, encrypted_base: str, sit
     connections: list[ClientConnection] = []
     await _open_all(_urls(count, base, encrypted_base), open_one)
     yield
+    assert [connection.state for connection in connections] == [State.OPEN] * count
 
 
 IDLE: dict[str, Callable[[int, str, str, Site], AbstractAsyncContextManager[None]]] = {

@@ -158,7 +158,11 @@ def main() -> int:
 
     OUTPUT.mkdir(parents=True, exist_ok=True)
     stem = OUTPUT / ("quick" if quick else "partial" if partial else "bench")
-    where = origin("make bench-quick" if quick else "make bench", rounds, length)
+    # As `make` calls it, or by hand.
+    command = {("--quick",): "make bench-quick", (): "make bench"}.get(
+        tuple(sys.argv[1:]), " ".join(["python -m tests.bench.run", *sys.argv[1:]])
+    )
+    where = origin(command, rounds, length)
     results = run(works, rounds, length, arguments.http_server, stem.with_suffix(".json"))
     draw(results, stem.with_suffix(".png"))
     if partial:
