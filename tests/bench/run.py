@@ -130,7 +130,11 @@ def _git(*arguments: str) -> str:
 def origin(command: str, rounds: int, length: Length) -> Origin:
     models = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line]
     processor = models[0].split(":")[1].strip() if models else platform.machine()
-    changed = " with changes" if _git("status", "--porcelain", "--", "server", "clients", "tests/exchange") else ""
+    changed = (
+        " with changes"
+        if _git("status", "--porcelain", "--", "server", "clients", "tests/exchange", "tests/bench")
+        else ""
+    )
     linux = platform.release().split("-")[0].rsplit(".", 1)[0]
     return Origin(
         command=command,
