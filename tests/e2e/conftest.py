@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import ssl
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -9,6 +10,7 @@ from typing import Any, Protocol
 
 import grpc
 import pytest
+import trustme
 
 import fairlead
 from tests.e2e.attach import Attachment, connected
@@ -17,7 +19,10 @@ from tests.e2e.processes import BUILD, Exchange, Gateway, Process
 
 
 class StartGateway(Protocol):
-    """Starts a gateway that trusts the exchange. `config` replaces top-level fields of the configuration."""
+    """Starts a gateway that trusts the exchange and the test's other servers.
+
+    `config` replaces top-level fields of the configuration.
+    """
 
     def __call__(
         self,
@@ -99,10 +104,26 @@ def endpoint(request: pytest.FixtureRequest, exchange: Exchange) -> Endpoint:
     return Endpoint(request.param, exchange)
 
 
+@pytest.fixture(scope="session")
+def authority() -> trustme.CA:
+    """Who certifies the servers that are not the exchange."""
+    return trustme.CA()
+
+
+@pytest.fixture(scope="session")
+def tls(authority: trustme.CA) -> ssl.SSLContext:
+    """For servers that are not the exchange; gateways trust them."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("127.0.0.1", "localhost").configure_cert(context)
+    return context
+
+
 @pytest.fixture
-def start_gateway(scratch: Path, exchange: Exchange) -> StartGateway:
+def start_gateway(scratch: Path, exchange: Exchange, authority: trustme.CA) -> StartGateway:
     """Starts gateways; the first lies in `scratch`, further ones in directories below it."""
     made: list[Gateway] = []
+    peers = scratch / "authority.pem"
+    authority.cert_pem.write_to_path(str(peers))
 
     def start_gateway(
         config: Mapping[str, Any] | None = None,
@@ -112,7 +133,7 @@ def start_gateway(scratch: Path, exchange: Exchange) -> StartGateway:
     ) -> Gateway:
         place = scratch / str(len(made)) if made else scratch
         place.mkdir(exist_ok=True)
-        gateway = Gateway(place, {"tls": {"ca_files": [str(exchange.ca)]}, **(config or {})}, environment)
+        gateway = Gateway(place, {"tls": {"ca_files": [str(exchange.ca), str(peers)]}, **(config or {})}, environment)
         made.append(gateway)
         if start:
             gateway.start()
