@@ -1,5 +1,6 @@
-"""Each recording: every frame, byte for byte, text as text and binary as binary, in order, exactly once."""
+"""Each recording: every frame and every body, byte for byte, in order, exactly once; text as text, binary as binary."""
 
+import asyncio
 import base64
 import gzip
 import json
@@ -97,3 +98,33 @@ async def test_lines_of_betfair(client: fairlead.Gateway, endpoint: Endpoint, pi
     record = await endpoint.exchange.closed()
     assert record["kind"] == endpoint.scheme
     assert record["bytes_sent"] == sum(len(payload) + 2 for _, payload in expected)
+
+
+# ---- HTTP. ----
+
+
+def bodies(name: str) -> list[bytes]:
+    """The bodies of the responses that an exchange once gave."""
+    path = RECORDINGS / f"{name}.jsonl.gz"
+    if not path.exists():
+        pytest.skip(f"no recording at {path}; FAIRLEAD_RECORDINGS names their directory")
+    with gzip.open(path, "rt", encoding="utf-8") as lines:
+        recorded = [record["text"].encode() for record in map(json.loads, lines) if "url" in record]
+    assert recorded
+    return recorded
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize("name", ["binance_http", "bitstamp_http"])
+async def test_http_recording(client: fairlead.Gateway, exchange: Exchange, name: str, scheme: str) -> None:
+    """Each body, byte for byte: one after the other on one connection, and all at once."""
+    expected = bodies(name)
+    url = f"{exchange.http if scheme == 'http' else exchange.https}/recording/{name}"
+    for at, body in enumerate(expected):
+        reply = await client.http.get(url, params={"index": at})
+        assert reply.status == 200
+        assert reply.body == body, f"body {at + 1} of {len(expected)}"
+        assert reply.headers["x-recording-count"] == str(len(expected))
+    assert len(await exchange.http_connections()) == 1
+    together = await asyncio.gather(*(client.http.get(url, params={"index": at}) for at in range(len(expected))))
+    assert [reply.body for reply in together] == expected
