@@ -42,6 +42,17 @@ FrameKind ParseFrame(Checker& check, const Framing* raw, v1::FrameKind kind, std
   return FrameKind::kText;
 }
 
+// A heartbeat on a raw socket, whatever its tokens become.
+void CheckRawHeartbeat(Checker& check, const Framing& framing, const std::string& payload, const std::string& path) {
+  CheckRaw(check, framing, payload, path);
+  const std::string longest = FillTokens(payload, WallTime::max(), UINT64_MAX);
+  if (longest == payload) return;
+  CheckRaw(check, framing, longest, path);
+  const auto* delimiter = std::get_if<Delimiter>(&framing);
+  check.Require(delimiter == nullptr || delimiter->bytes.find_first_of("0123456789") == std::string::npos, path,
+                "its tokens become digits, which the delimiter has, too: it could arrive as two frames");
+}
+
 HeartbeatPolicy ParseHeartbeat(Checker& check, const v1::Heartbeat& heartbeat, const Framing* raw,
                                const Limits& limits) {
   const std::string path = "open.heartbeat";
@@ -50,7 +61,7 @@ HeartbeatPolicy ParseHeartbeat(Checker& check, const v1::Heartbeat& heartbeat, c
     check.Require(
         heartbeat.what_case() == v1::Heartbeat::WHAT_NOT_SET || heartbeat.what_case() == v1::Heartbeat::kBinary, path,
         "a raw socket has neither pings nor text: use binary");
-    CheckRaw(check, *raw, heartbeat.has_binary() ? heartbeat.binary() : "-", path + ".binary");
+    if (heartbeat.has_binary()) CheckRawHeartbeat(check, *raw, heartbeat.binary(), path + ".binary");
     policy.what = HeartbeatPolicy::What::kBinary;
     if (!heartbeat.has_binary()) policy.interval = Duration::zero();
   }
