@@ -120,9 +120,7 @@ async def test_what_is_sent(stream: Attachment, framing: Framing) -> None:
     options = SocketOptions()
     options.CopyFrom(framing.options)
     options.preamble = preamble
-    opening = Open(
-        target=Target(url=""), socket=options, setup=[SetupStep(key="login", payload=login)], reconnect=ONCE
-    )
+    opening = Open(target=Target(url=""), socket=options, setup=[SetupStep(key="login", payload=login)], reconnect=ONCE)
     async with raw_peer(converse) as peer:
         opening.target.url = peer.url
         await stream.open(1, opening)
@@ -277,9 +275,7 @@ async def test_dialogue_of_interactive_brokers(stream: Attachment) -> None:
             frames = await stream.frames(1, 3)
             assert [frame.payload.split(b"\x00")[0] for frame in frames] == [b"176", b"15", b"9"]
             assert {frame.generation for frame in frames} == {generation}
-        await stream.say(
-            Command(channel=1, id=1, send=Send(payload=b"49\x001\x00", generation=2, max_wait=span(30)))
-        )
+        await stream.say(Command(channel=1, id=1, send=Send(payload=b"49\x001\x00", generation=2, max_wait=span(30))))
         assert (await stream.result(1)).outcome == OUTCOME_WRITTEN
         assert (await stream.frame(1)).payload.startswith(b"49\x001\x00")
         stream.cancel()
