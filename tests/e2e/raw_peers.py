@@ -124,20 +124,18 @@ class Program:
         self._command = command
         self._process: asyncio.subprocess.Process | None = None
 
-    async def start(self, port: int) -> None:
+    async def start(self) -> None:
         self._process = await asyncio.create_subprocess_exec(
             # Even if the tests are killed, what they started ends with them.
             "setpriv", "--pdeathsig", "KILL", *self._command,
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
         )  # fmt: skip
 
-        def listens() -> bool:
-            assert self._process is not None
-            assert self._process.returncode is None, f"{self._command[0]} ended with {self._process.returncode}"
-            rows = [row.split() for row in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-            return any(row[1].endswith(f":{port:04X}") and row[3] == "0A" for row in rows)
-
-        await eventually(listens, f"{self._command[0]} listens")
+    def listens(self, port: int) -> bool:
+        assert self._process is not None
+        assert self._process.returncode is None, f"{self._command[0]} ended with {self._process.returncode}"
+        rows = [row.split() for row in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+        return any(row[1].endswith(f":{port:04X}") and row[3] == "0A" for row in rows)
 
     async def kill(self) -> None:
         """SIGKILL: the kernel ends its connections."""
@@ -150,8 +148,9 @@ class Program:
 @asynccontextmanager
 async def program(port: int, *command: str | Path) -> AsyncIterator[Program]:
     running = Program(*command)
-    await running.start(port)
+    await running.start()
     try:
+        await eventually(lambda: running.listens(port), f"{command[0]} listens")
         yield running
     finally:
         await running.kill()
