@@ -55,14 +55,8 @@ class RawLine:
         """Sends it, and waits until the gateway has read it: what follows comes with another read."""
         await self.send(data)
         ours, theirs = (self.writer.get_extra_info(name) for name in ("sockname", "peername"))
-        while queues(ours, theirs)[1] or queues(theirs, ours)[0]:
+        while queues(ours, theirs)[1] or queues(theirs, ours)[0]:  # noqa: ASYNC110  # The kernel tells nobody.
             await asyncio.sleep(0)
-
-    def reset(self) -> None:
-        """RST: what the gateway has not read is lost."""
-        raw: socket.socket = self.writer.get_extra_info("socket")
-        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
-        self.writer.transport.abort()
 
 
 @dataclass
@@ -110,7 +104,7 @@ async def raw_peer(
 
 
 def free_port() -> int:
-    """For programs that cannot choose one and tell it. Somebody else may take it before they do; it has not happened."""
+    """For programs that cannot choose one and tell it. Somebody else may take it before they do, if rarely."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         port: int = taken.getsockname()[1]

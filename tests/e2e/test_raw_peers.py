@@ -60,8 +60,8 @@ def certificate(signer: trustme.CA, scratch: Path, *names: str) -> Path:
 async def openssl(file: Path, *options: str) -> AsyncIterator[Peer]:
     """Reverses each line, LF excepted."""
     port = free_port()
-    command = [tool("openssl"), "s_server", "-accept", f"127.0.0.1:{port}", "-cert", file, "-rev", "-quiet", *options]
-    async with program(port, *command) as running:
+    command = [tool("openssl"), "s_server", "-accept", f"127.0.0.1:{port}", "-cert", str(file), "-rev", "-quiet"]
+    async with program(port, *command, *options) as running:
         yield Peer(f"tls://127.0.0.1:{port}", running, lambda line: line[::-1])
 
 
@@ -120,12 +120,11 @@ async def test_killed_and_started_again(
         session = client.socket(peer.url, framing=LF, setup=[hello], start=fairlead.OLDEST, reconnect=PROMPT)
         async with session:
             for generation in (1, 2, 3):
-                await eventually(
-                    lambda generation=generation: (
-                        session.generation == generation and session.state is SessionState.OPEN
-                    ),
-                    f"OPEN, generation {generation}",
-                )
+
+                def opened(generation: int = generation) -> bool:
+                    return session.generation == generation and session.state is SessionState.OPEN
+
+                await eventually(opened, f"OPEN, generation {generation}")
                 await session.send(b"of %d" % generation, generation=generation)
                 setup, answer = await hear(session, 2)
                 assert (setup.payload, answer.payload) == (peer.answer(b"abc"), peer.answer(b"of %d" % generation))
