@@ -6,6 +6,7 @@
 
 #include "policy/http_headers.h"
 #include "policy/upgrade.h"
+#include "policy/utf8.h"
 #include "rpc/checker.h"
 
 namespace fairlead {
