@@ -12,12 +12,13 @@
 #include <string_view>
 #include <vector>
 
-#include "exchange/accepted.h"
 #include "exchange/plan.h"
 #include "exchange/recording.h"
 #include "exchange/websocket.h"
 
 namespace exchange {
+
+using Clock = std::chrono::steady_clock;
 
 // A clock-driven source of numbers 1, 2, 3 ..., shared by all connections that name it.
 struct Feed {
