@@ -28,6 +28,15 @@ void CheckRaw(Checker& check, const Framing& framing, std::string_view payload, 
   if (auto fits = CheckFrame(framing, payload); !fits) check.Adopt(fits.error(), path + ": ");
 }
 
+// With whatever its tokens become.
+void CheckRawHeartbeat(Checker& check, const Framing& framing, const std::string& payload, const std::string& path) {
+  const std::string longest = FillTokens(payload, WallTime::max(), UINT64_MAX);
+  CheckRaw(check, framing, longest, path);
+  const auto* delimiter = std::get_if<Delimiter>(&framing);
+  const bool has_digit = delimiter != nullptr && delimiter->bytes.find_first_of("0123456789") != std::string::npos;
+  check.Require(longest == payload || !has_digit, path, "has tokens, whose digits may make the delimiter of them");
+}
+
 // The kind of a frame to be sent, which is checked with it. `path` is the message that has both fields.
 FrameKind ParseFrame(Checker& check, const Framing* raw, v1::FrameKind kind, std::string_view payload,
                      const std::string& path) {
@@ -50,7 +59,7 @@ HeartbeatPolicy ParseHeartbeat(Checker& check, const v1::Heartbeat& heartbeat, c
     check.Require(
         heartbeat.what_case() == v1::Heartbeat::WHAT_NOT_SET || heartbeat.what_case() == v1::Heartbeat::kBinary, path,
         "a raw socket has neither pings nor text: use binary");
-    CheckRaw(check, *raw, heartbeat.has_binary() ? heartbeat.binary() : "-", path + ".binary");
+    if (heartbeat.has_binary()) CheckRawHeartbeat(check, *raw, heartbeat.binary(), path + ".binary");
     policy.what = HeartbeatPolicy::What::kBinary;
     if (!heartbeat.has_binary()) policy.interval = Duration::zero();
   }
