@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "policy/http_headers.h"
+
 namespace fairlead {
 namespace {
 
