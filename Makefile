@@ -9,6 +9,7 @@ MAKEFLAGS += --no-builtin-rules
 
 PYTHON := build/venv/bin/python
 JOBS ?= $(shell nproc)
+FUZZ_SECONDS ?= 600
 PYTEST := $(PYTHON) -m pytest -c tests/pyproject.toml
 PROTOS := $(shell find proto -name '*.proto')
 # The lock lets targets that build different parts of one tree run side by side.
@@ -16,7 +17,7 @@ BUILD = flock build/$(1).lock cmake --build build/$(1)
 STEP = @echo "==> $(1)"
 SANITIZERS := UBSAN_OPTIONS=print_stacktrace=1 ASAN_SYMBOLIZER_PATH=/usr/bin/llvm-symbolizer-19
 
-.PHONY: help setup build demo test test-cpp test-asan test-python test-e2e test-docs proof lint format clean
+.PHONY: help setup build demo test test-cpp test-asan test-python test-e2e test-docs fuzz proof bench bench-quick lint format clean
 
 help: ## Tell what there is to make
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -44,6 +45,11 @@ build/venv/.ready: tests/requirements.txt tests/setup/venv | build/.packages
 build/venv-oldest/.ready: tests/requirements-oldest.txt tests/setup/venv | build/.packages
 	$(call STEP,Python environment with the oldest gRPC supported (build/venv-oldest))
 	@tests/setup/venv build/venv-oldest $<
+	@touch $@
+
+build/venv-bench/.ready: tests/requirements-bench.txt tests/setup/venv | build/.packages
+	$(call STEP,Python environment with the contenders of the benchmark (build/venv-bench))
+	@tests/setup/venv build/venv-bench $<
 	@touch $@
 
 build/.stubs: $(PROTOS) clients/python/generate.py build/venv-stubs/.ready
@@ -97,13 +103,13 @@ test-asan: build/asan/build.ninja build/venv/.client ## Run the C++ tests, and t
 	$(call STEP,bad input with AddressSanitizer and UndefinedBehaviorSanitizer)
 	@$(SANITIZERS) FAIRLEAD_BUILD=build/asan $(PYTEST) tests/e2e -m bad_input
 
-test-python: build/venv/.client build/venv-oldest/.client ## Run the client's own tests (newest and oldest gRPC) and those of lint and docs
+test-python: build/venv/.client build/venv-oldest/.client ## Run the client's own tests (newest and oldest gRPC) and those of lint, docs and bench
 	$(call STEP,Python client with the newest gRPC)
 	@$(PYTHON) -m pytest -c clients/python/pyproject.toml clients/python/tests
 	$(call STEP,Python client with the oldest gRPC)
 	@build/venv-oldest/bin/python -m pytest -c clients/python/pyproject.toml clients/python/tests
 	$(call STEP,lint checks and page runner)
-	@$(PYTEST) tests/lint tests/docs/test_blocks.py tests/demo
+	@$(PYTEST) tests/lint tests/docs/test_blocks.py tests/demo tests/bench
 
 test-e2e: build build/venv/.client build/tools/grpcurl ## Run the end-to-end tests on the real binaries
 	$(call STEP,end-to-end tests)
@@ -113,9 +119,30 @@ test-docs: build build/venv/.client build/tools/grpcurl ## Execute the blocks of
 	$(call STEP,pages)
 	@$(PYTEST) tests/docs/test_pages.py
 
+fuzz: build/fuzz/build.ninja build/venv/.ready ## Run the fuzz targets for FUZZ_SECONDS (600) each, two side by side
+	$(call STEP,build build/fuzz)
+	@$(call BUILD,fuzz) --target fuzz
+	$(call STEP,fuzz targets; what they find is kept in build/fuzz-corpus)
+	@$(SANITIZERS) $(PYTHON) tests/fuzz/run.py --seconds $(FUZZ_SECONDS)
+
 proof: build build/venv/.client ## Measure the figures that the pages state, and write docs/proof.md (some minutes)
 	$(call STEP,figures)
 	@$(PYTHON) -m tests.proof.run
+
+BENCH := build/release/build.ninja build/venv-bench/.client
+BENCH_BINARIES = $(call BUILD,release) --target fairlead exchange
+
+bench: $(BENCH) ## Measure Fairlead beside its peers, and write docs/performance.md (half an hour)
+	$(call STEP,build the gateway and the simulated exchange)
+	@$(BENCH_BINARIES)
+	$(call STEP,benchmark)
+	@build/venv-bench/bin/python -m tests.bench.run
+
+bench-quick: $(BENCH) ## The same in less than three minutes, for a first look; writes only build/bench/quick.*
+	$(call STEP,build the gateway and the simulated exchange)
+	@$(BENCH_BINARIES)
+	$(call STEP,benchmark)
+	@build/venv-bench/bin/python -m tests.bench.run --quick
 
 # ---- Style. ----
 

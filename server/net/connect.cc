@@ -99,7 +99,7 @@ class Attempt : public std::enable_shared_from_this<Attempt> {
 
   void Secure() {
     Enter("in the TLS handshake");
-    std::shared_ptr<TlsClient::Stream> stream = tls_.MakeStream(*socket_, url_.host, url_.port, url_.IsIpLiteral());
+    std::shared_ptr<TlsClient::Stream> stream = tls_.MakeStream(*socket_, url_);
     stream->async_handshake(asio::ssl::stream_base::client, [self = shared_from_this(), stream](error_code error) {
       if (!self->done_) return;
       if (error) {

@@ -102,14 +102,13 @@ int TlsClient::KeepSession(SSL* stream, SSL_SESSION* session) {
   return 0;  // The reference stays OpenSSL's.
 }
 
-std::unique_ptr<TlsClient::Stream> TlsClient::MakeStream(Socket& socket, const std::string& host, uint16_t port,
-                                                         bool is_address) {
+std::unique_ptr<TlsClient::Stream> TlsClient::MakeStream(Socket& socket, const TargetUrl& url) {
   auto stream = std::make_unique<Stream>(socket, context_);
   SSL* handle = stream->native_handle();
-  stream->set_verify_callback(ssl::host_name_verification(host));
-  if (!is_address) SSL_set_tlsext_host_name(handle, host.c_str());
-  SSL_set_alpn_protos(handle, kAlpn.data(), kAlpn.size());
-  auto origin = std::make_unique<std::string>(host + ":" + std::to_string(port));
+  stream->set_verify_callback(ssl::host_name_verification(url.host));
+  if (!url.IsIpLiteral()) SSL_set_tlsext_host_name(handle, url.host.c_str());
+  if (!url.IsRawSocket()) SSL_set_alpn_protos(handle, kAlpn.data(), kAlpn.size());
+  auto origin = std::make_unique<std::string>(url.host + ":" + std::to_string(url.port));
   if (const auto kept = sessions_.find(*origin); kept != sessions_.end() && kept->second != nullptr) {
     SSL_SESSION* copy = SSL_SESSION_dup(kept->second);
     SSL_set_session(handle, copy);

@@ -12,6 +12,7 @@
 
 #include "base/failure.h"
 #include "net/loop.h"
+#include "policy/egress.h"
 
 namespace fairlead {
 
@@ -22,9 +23,9 @@ class TlsClient {
   static Result<std::unique_ptr<TlsClient>> Make(const std::vector<std::string>& ca_files, bool system_authorities);
 
   using Stream = boost::asio::ssl::stream<Socket&>;
-  // A stream that verifies `host`, names it (SNI, RFC 6066; not for addresses), offers http/1.1 (ALPN) and resumes an
-  // earlier session with the same origin.
-  std::unique_ptr<Stream> MakeStream(Socket& socket, const std::string& host, uint16_t port, bool is_address);
+  // A stream that verifies the URL's host, names it (SNI, RFC 6066; not for addresses), offers http/1.1 (ALPN, RFC
+  // 7301; not for a raw socket, which speaks what nobody knows) and resumes an earlier session with the same origin.
+  std::unique_ptr<Stream> MakeStream(Socket& socket, const TargetUrl& url);
 
   ~TlsClient();
   TlsClient(const TlsClient&) = delete;
@@ -64,6 +65,9 @@ class Wire {
   }
 
   Socket& socket() { return *socket_; }
+  const std::shared_ptr<Socket>& shared_socket() const { return socket_; }
+  // Null if plain.
+  SSL* tls() const { return tls_ ? tls_->native_handle() : nullptr; }
   // Closes at once.
   void Abort();
   // Ends our side and closes when the peer has ended its own, or after a second: closing with unread bytes would reset

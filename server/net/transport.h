@@ -18,6 +18,11 @@ class Transport {
   class Listener {
    public:
     virtual void Received(FrameKind kind, std::string payload) = 0;
+    // What is received from here on came with one read, until ReadEnds: what has to be done once need not be done for
+    // each frame. Not every transport says so; a frame outside stands for itself. ReadEnds comes unless the transport
+    // is destroyed before, and never after Ended.
+    virtual void ReadBegins() {}
+    virtual void ReadEnds() {}
     virtual void Ponged(std::string_view payload) = 0;
     // The write under way is in the kernel, whole.
     virtual void Written() = 0;

@@ -1,62 +1,44 @@
 #include "net/websocket_transport.h"
 
-#include <boost/asio/buffer.hpp>
-#include <boost/asio/post.hpp>
-#include <boost/beast/core/bind_handler.hpp>
-#include <boost/beast/websocket/rfc6455.hpp>
-#include <boost/beast/websocket/stream.hpp>
-#include <boost/beast/zlib/error.hpp>
+#include <openssl/rand.h>
 
-#include "policy/upgrade.h"
+#include <array>
+#include <boost/asio/error.hpp>
+#include <boost/asio/post.hpp>
+#include <optional>
+#include <utility>
+
+#include "net/direct_stream.h"
+#include "net/websocket_upgrade.h"
+#include "policy/websocket_codec.h"
 
 namespace fairlead {
-
-namespace asio = boost::asio;
-namespace beast = boost::beast;
-namespace websocket = beast::websocket;
-using boost::system::error_code;
-
-// What Beast calls to end a connection after the close handshake or a failure; found by the type of the stream.
-template <typename Handler>
-void async_teardown(beast::role_type /*role*/, Wire& wire, Handler&& handler) {
-  wire.Linger();
-  asio::post(wire.get_executor(), beast::bind_front_handler(std::forward<Handler>(handler), error_code()));
-}
-void beast_close_socket(Wire& wire) { wire.Abort(); }
-
 namespace {
 
-constexpr size_t kReadBytes = 4096;          // An idle session's read buffer.
-constexpr size_t kKeptReadBytes = 64 << 10;  // A read buffer that a long message has grown beyond this shrinks again.
-constexpr Duration kCloseTimeout = std::chrono::seconds(2);
-constexpr uint16_t kNoStatusReceived = 1005;  // RFC 6455 section 7.1.5.
+namespace asio = boost::asio;
+using boost::system::error_code;
 
-// Of a message that does not inflate.
-bool IsDeflateError(const error_code& error) {
-  return error.category() == beast::zlib::make_error_code(beast::zlib::error::need_buffers).category();
+constexpr size_t kReadBytes = 64 << 10;
+// What one connection may read, or write, before the others have their turn.
+constexpr size_t kTurnBytes = 128 << 10;
+constexpr size_t kWriteBytes = 64 << 10;
+constexpr size_t kPongBytes = 4 << 10;
+constexpr size_t kKeptWriteBytes = 4 << 10;  // A buffer that a long write has grown beyond this is given back.
+constexpr Duration kCloseTimeout = std::chrono::seconds(2);
+
+// Keys for masking: from a strong source (RFC 6455 section 10.3), many at a time.
+uint32_t MaskingKey() {
+  static thread_local std::array<uint32_t, 256> keys;
+  static thread_local size_t used = keys.size();
+  if (used == keys.size()) {
+    RAND_bytes(reinterpret_cast<unsigned char*>(keys.data()), sizeof(keys));
+    used = 0;
+  }
+  return keys[used++];
 }
 
-Loss LossOf(const error_code& error, const websocket::close_reason& reason, uint64_t max_message_bytes) {
-  if (error == websocket::error::closed) {
-    const uint16_t code =
-        reason.code == websocket::close_code::none ? kNoStatusReceived : static_cast<uint16_t>(reason.code);
-    return {
-        .cause = {Reason::kPeerClosed, Phase::kUnspecified, "the exchange closed with code " + std::to_string(code)},
-        .close_code = code,
-        .close_reason = std::string(reason.reason.data(), reason.reason.size())};
-  }
-  if (error == websocket::error::message_too_big) {
-    return {.cause = {Reason::kMessageTooLong, Phase::kUnspecified,
-                      "a message is longer than websocket.max_message_bytes, " + std::to_string(max_message_bytes)}};
-  }
-  if (error.category() == websocket::make_error_code(websocket::error::closed).category()) {
-    return {.cause = {Reason::kProtocolError, Phase::kUnspecified,
-                      "the exchange broke the WebSocket protocol: " + error.message()}};
-  }
-  if (IsDeflateError(error)) {
-    return {.cause = {Reason::kProtocolError, Phase::kUnspecified, "a message does not inflate: " + error.message()}};
-  }
-  return {.cause = {Reason::kConnectionLost, Phase::kUnspecified, "the connection ended: " + error.message()}};
+Loss LostBy(const error_code& error, const char* doing) {
+  return {.cause = {Reason::kConnectionLost, Phase::kUnspecified, std::string(doing) + ": " + error.message()}};
 }
 
 // The connection, kept by the operations under way on it. First it upgrades, then it carries frames.
@@ -65,66 +47,43 @@ class Connection : public std::enable_shared_from_this<Connection> {
   Connection(Wire wire, const DialRequest& request, const Clock& clock)
       : stream_(std::move(wire)),
         clock_(clock),
-        subprotocols_(request.websocket.subprotocols),
-        close_timer_(stream_.get_executor()) {
-    stream_.set_option(websocket::stream_base::timeout{.handshake_timeout = websocket::stream_base::none(),
-                                                       .idle_timeout = websocket::stream_base::none(),
-                                                       .keep_alive_pings = false});
-    websocket::permessage_deflate deflate;
-    deflate.client_enable = request.websocket.permessage_deflate;
-    stream_.set_option(deflate);
-    stream_.auto_fragment(false);
-    max_message_bytes_ = request.websocket.max_message_bytes;
-    stream_.read_message_max(max_message_bytes_);
-    stream_.set_option(websocket::stream_base::decorator(
-        [headers = request.headers, offered = subprotocols_](websocket::request_type& upgrade) {
-          upgrade.set(beast::http::field::user_agent, "fairlead");
-          bool own_agent = false;
-          for (const Header& header : headers) {
-            if (beast::iequals(header.name, "user-agent") && !std::exchange(own_agent, true)) {
-              upgrade.set(beast::http::field::user_agent, header.value);
-            } else {
-              upgrade.insert(header.name, header.value);
-            }
-          }
-          std::string list;
-          for (const std::string& name : offered) list += (list.empty() ? "" : ", ") + name;
-          if (!list.empty()) upgrade.set(beast::http::field::sec_websocket_protocol, list);
-        }));
-  }
+        max_message_bytes_(request.websocket.max_message_bytes),
+        upgrade_(std::make_unique<WebSocketUpgrade>(request)),
+        close_timer_(stream_.wire().get_executor()) {}
 
-  void Upgrade(const TargetUrl& url, Dialler::Done done);
+  void Upgrade(Dialler::Done done) {
+    done_ = std::move(done);
+    out_ = upgrade_->request();
+    // Not now: the caller is told of the outcome later.
+    Post([](Connection& self) {
+      self.Flush();
+      self.AwaitReading();
+    });
+  }
 
   void Start(Transport::Listener& listener) {
     listener_ = &listener;
-    stream_.control_callback([this](websocket::frame_type type, beast::string_view payload) {
-      if (type == websocket::frame_type::pong && listener_ != nullptr)
-        listener_->Ponged({payload.data(), payload.size()});
+    Post([](Connection& self) {
+      const std::string early = std::exchange(self.early_, {});
+      if (self.TakeFrames(early)) self.Read();
     });
-    buffer_.resize(kReadBytes);
-    Read();
   }
 
-  void Write(FrameKind kind, std::string payload) {
-    writing_ = std::move(payload);
-    stream_.text(kind == FrameKind::kText);
-    stream_.async_write(asio::buffer(writing_),
-                        [self = shared_from_this()](error_code error, size_t) { self->Wrote(error); });
+  void Write(FrameKind kind, std::string_view payload) {
+    std::optional<std::string> compressed;
+    if (deflater_) compressed = deflater_->Compress(payload);
+    Append(kind == FrameKind::kText ? Opcode::kText : Opcode::kBinary, compressed ? *compressed : payload,
+           compressed.has_value());
+    Submit();
   }
-  void Ping(const std::string& payload) {
-    stream_.async_ping(websocket::ping_data(payload.data(), payload.size()),
-                       [self = shared_from_this()](error_code error) { self->Wrote(error); });
+  void Ping(std::string_view payload) {
+    Append(Opcode::kPing, payload);
+    Submit();
   }
-  void Close(uint16_t code, const std::string& reason) {
+  void Close(uint16_t code, std::string_view reason) {
     EndIn(kCloseTimeout,
           {.cause = {Reason::kConnectionLost, Phase::kUnspecified, "the exchange did not answer our close frame"}});
-    websocket::close_reason close(static_cast<websocket::close_code>(code));
-    close.reason.assign(reason.data(), std::min(reason.size(), close.reason.max_size()));
-    stream_.async_close(close, [self = shared_from_this()](error_code error) {
-      // Whichever saw the exchange's answer tells: this, or the read under way.
-      if (!error || !self->reading_)
-        self->End(LossOf(error ? error : error_code(websocket::error::closed), self->stream_.reason(), 0));
-    });
+    SayGoodbye(code, reason);
   }
   // Once the upgrade is done the connection belongs to its transport.
   void AbandonUpgrade() {
@@ -134,50 +93,223 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void Abandon() {
     listener_ = nullptr;
     done_ = nullptr;
-    if (!ended_) stream_.next_layer().Abort();
+    if (!ended_) stream_.wire().Abort();
     ended_ = true;
     close_timer_.cancel();
   }
-  uint64_t BytesAcknowledged() const { return stream_.next_layer().BytesAcknowledged(); }
+  uint64_t BytesAcknowledged() const { return stream_.wire().BytesAcknowledged(); }
 
  private:
+  template <typename Action>
+  void Post(Action action) {
+    asio::post(stream_.wire().get_executor(), [self = shared_from_this(), action] {
+      if (!self->ended_) action(*self);
+    });
+  }
+
+  // ---- Reading. ----
+
+  void AwaitReading() {
+    stream_.WaitToRead([self = shared_from_this()](error_code error) {
+      if (self->ended_) return;
+      if (error) return self->Failed(error);
+      self->Read();
+    });
+  }
+
+  // Takes what has come, but not without end: a peer that sends flat out must leave time for the others.
   void Read() {
-    reading_ = true;
-    stream_.async_read_some(
-        asio::buffer(buffer_.data() + filled_, buffer_.size() - filled_),
-        [self = shared_from_this()](error_code error, size_t bytes) { self->DidRead(error, bytes); });
+    // One for all: nothing stays in it.
+    static thread_local std::array<char, kReadBytes> buffer;
+    for (size_t taken = 0; taken < kTurnBytes;) {
+      error_code error;
+      const size_t bytes = stream_.Read(buffer.data(), buffer.size(), error);
+      if (error == asio::error::would_block) return AwaitReading();
+      if (error) return Failed(error);
+      taken += bytes;
+      if (!Take({buffer.data(), bytes})) return;
+      if (bytes < buffer.size() && stream_.EmptiedByShortRead()) return AwaitReading();
+    }
+    Post([](Connection& self) { self.Read(); });
   }
 
-  void DidRead(const error_code& error, size_t bytes) {
-    reading_ = false;
-    if (ended_) return;
-    if (IsDeflateError(error)) stream_.next_layer().Abort();  // Beast says no goodbye here.
-    if (error) return End(LossOf(error, stream_.reason(), max_message_bytes_));
-    filled_ += bytes;
-    if (stream_.is_message_done()) {
-      const FrameKind kind = stream_.got_text() ? FrameKind::kText : FrameKind::kBinary;
-      std::string payload(buffer_.data(), filled_);
-      filled_ = 0;
-      if (buffer_.size() > kKeptReadBytes) {
-        buffer_.resize(kReadBytes);
-        buffer_.shrink_to_fit();
+  // False: no more is to be read.
+  bool Take(std::string_view bytes) { return upgrade_ ? TakeAnswer(bytes) : TakeFrames(bytes); }
+
+  bool TakeAnswer(std::string_view bytes) {
+    auto answer = upgrade_->Feed(bytes, clock_.WallNow());
+    if (!answer) return true;
+    upgrade_.reset();
+    if (!*answer) {
+      Refuse(std::move(answer->error()));
+      return false;
+    }
+    reader_.emplace(max_message_bytes_, (*answer)->deflate);
+    if ((*answer)->deflate) deflater_.emplace(*(*answer)->deflate);
+    early_ = std::move((*answer)->frames);
+    FinishUpgrade();
+    return false;  // Start goes on.
+  }
+
+  bool TakeFrames(std::string_view bytes) {
+    if (bytes.empty()) return true;
+    listener_->ReadBegins();
+    while (!ended_) {
+      switch (reader_->Next(bytes)) {
+        case WebSocketReader::Found::kNothing:
+          listener_->ReadEnds();
+          if (pong_ || sent_ < out_.size()) Flush();
+          return !ended_;
+        case WebSocketReader::Found::kMessage:
+          listener_->Received(reader_->kind(), reader_->TakePayload());
+          break;
+        case WebSocketReader::Found::kPing:
+          OwePong(reader_->control());
+          break;
+        case WebSocketReader::Found::kPong:
+          listener_->Ponged(reader_->control());
+          break;
+        case WebSocketReader::Found::kClose:
+          listener_->ReadEnds();
+          if (!ended_) AnswerClose(reader_->close_code(), reader_->close_reason());
+          return false;
+        case WebSocketReader::Found::kViolation:
+          listener_->ReadEnds();
+          if (!ended_) AnswerViolation(reader_->violation());
+          return false;
       }
-      listener_->Received(kind, std::move(payload));
-      if (ended_) return;
-    } else if (filled_ == buffer_.size()) {
-      buffer_.resize(buffer_.size() * 2);
     }
-    Read();
+    return false;
   }
 
-  void Wrote(const error_code& error) {
-    if (ended_) return;
-    if (!error) {
-      writing_.clear();
-      return listener_->Written();
+  void Failed(const error_code& error) {
+    if (!upgrade_) return End(LostBy(error, "the connection ended"));
+    Loss loss = LostBy(error, "the connection ended during the upgrade");
+    loss.cause.phase = Phase::kNotSent;
+    Refuse(std::move(loss));
+  }
+
+  // ---- Writing. ----
+
+  void Append(Opcode opcode, std::string_view payload, bool compressed = false) {
+    AppendFrame(out_, opcode, payload, MaskingKey(), compressed);
+  }
+  // What the listener waits to see written ends here.
+  void Submit() {
+    submitted_ = true;
+    submitted_to_ = out_.size();
+    // What is told of it comes later, never from within the call.
+    if (!flushing_later_) Flush();
+  }
+
+  // Writes what waits, as far as the kernel takes it; the rest when it takes more.
+  void Flush() {
+    if (ended_ || flushing_later_ || write_failed_) return;
+    for (size_t turn = 0; AppendOwed() || sent_ < out_.size();) {
+      error_code error;
+      const size_t left = std::min(out_.size() - sent_, kWriteBytes);
+      const size_t bytes = turn < kTurnBytes ? stream_.Write(out_.data() + sent_, left, error) : 0;
+      sent_ += bytes;
+      turn += bytes;
+      if (error == asio::error::would_block) {
+        flushing_later_ = true;
+        return stream_.WaitToWrite([self = shared_from_this()](error_code failed) {
+          self->flushing_later_ = false;
+          if (!failed) self->Flush();
+        });
+      }
+      if (error) return FailedToWrite(error);
+      if (bytes == 0) {
+        flushing_later_ = true;
+        return Post([](Connection& self) {
+          self.flushing_later_ = false;
+          self.Flush();
+        });
+      }
+      if (submitted_ && sent_ >= submitted_to_) TellWritten();
     }
-    // The read that is under way knows better why the connection ended (a close frame, perhaps); it fails too, soon.
-    EndIn(std::chrono::seconds(1), LossOf(error, stream_.reason(), max_message_bytes_));
+    out_.clear();
+    sent_ = 0;
+    if (out_.capacity() > kKeptWriteBytes) out_ = {};
+    if (closed_by_ && said_goodbye_) Leave();
+  }
+
+  // Pongs and the goodbye go between frames. True: there is something to write.
+  bool AppendOwed() {
+    if (sent_ < out_.size()) return true;
+    out_.clear();
+    sent_ = 0;
+    if (said_goodbye_) return false;
+    if (pong_) Append(Opcode::kPong, *std::exchange(pong_, std::nullopt));
+    if (goodbye_) {
+      Append(Opcode::kClose, *std::exchange(goodbye_, std::nullopt));
+      said_goodbye_ = true;
+    }
+    return !out_.empty();
+  }
+
+  // Written when the read is over. Of many, while others still wait to be written, the latest is enough
+  // (section 5.5.3).
+  void OwePong(std::string_view payload) {
+    if (said_goodbye_) return;
+    if (out_.size() < kPongBytes) {
+      Append(Opcode::kPong, payload);
+    } else {
+      pong_ = payload;
+    }
+  }
+
+  void TellWritten() {
+    submitted_ = false;
+    Post([](Connection& self) {
+      if (self.listener_ != nullptr) self.listener_->Written();
+    });
+  }
+
+  // The read that is under way knows better why the connection ended (a close frame, perhaps); it fails too, soon.
+  void FailedToWrite(const error_code& error) {
+    write_failed_ = true;
+    if (upgrade_) return;  // There may be an answer all the same.
+    if (closed_by_) return End(*closed_by_);
+    EndIn(std::chrono::seconds(1), LostBy(error, "the connection ended"));
+  }
+
+  // ---- Ends. ----
+
+  void FinishUpgrade();
+  void Refuse(Loss loss) {
+    stream_.wire().Abort();
+    ended_ = true;
+    std::exchange(done_, nullptr)(std::unexpected(std::move(loss)));
+  }
+
+  void SayGoodbye(uint16_t code, std::string_view reason) {
+    if (!said_goodbye_) goodbye_ = ClosePayload(code, reason);
+    Flush();
+  }
+
+  void AnswerClose(uint16_t code, std::string_view reason) {
+    EndAfterGoodbye(
+        {.cause = {Reason::kPeerClosed, Phase::kUnspecified, "the exchange closed with code " + std::to_string(code)},
+         .close_code = code,
+         .close_reason = std::string(reason)},
+        code);
+  }
+  void AnswerViolation(const WebSocketReader::Violation& violation) {
+    EndAfterGoodbye({.cause = violation.cause}, violation.close_code);
+  }
+
+  // Nothing more is read. The end comes when our close frame is out, or cannot be got out.
+  void EndAfterGoodbye(Loss loss, uint16_t code) {
+    if (write_failed_) return End(loss);
+    closed_by_ = std::move(loss);
+    EndIn(kCloseTimeout, *closed_by_);
+    SayGoodbye(code, {});
+  }
+  void Leave() {
+    stream_.wire().Linger();
+    left_ = true;
+    End(*closed_by_);
   }
 
   void EndIn(Duration delay, Loss loss) {
@@ -190,25 +322,33 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void End(const Loss& loss) {
     if (std::exchange(ended_, true)) return;
     close_timer_.cancel();
-    // After a close frame, ours or theirs, Beast has called async_teardown, which lingers.
-    const bool lingering = loss.cause.reason == Reason::kPeerClosed || loss.cause.reason == Reason::kProtocolError ||
-                           loss.cause.reason == Reason::kMessageTooLong;
-    if (!lingering) stream_.next_layer().Abort();
+    if (!left_) stream_.wire().Abort();
     if (listener_ != nullptr) std::exchange(listener_, nullptr)->Ended(loss);
   }
 
-  websocket::stream<Wire, true> stream_;
+  DirectStream stream_;
   const Clock& clock_;
-  uint64_t max_message_bytes_ = 0;
-  std::vector<std::string> subprotocols_;
-  websocket::response_type answer_;
+  const uint64_t max_message_bytes_;
+  std::unique_ptr<WebSocketUpgrade> upgrade_;  // Until it is done.
   Dialler::Done done_;
   Transport::Listener* listener_ = nullptr;
-  std::string buffer_;  // The message that is being read: the first filled_ bytes.
-  size_t filled_ = 0;
-  std::string writing_;
+  std::string early_;  // Frames that came with the answer to the upgrade.
+  std::optional<WebSocketReader> reader_;
+  std::optional<Deflater> deflater_;
+
+  std::string out_;  // What is being written, sent_ bytes of it done.
+  size_t sent_ = 0;
+  bool submitted_ = false;   // A frame of the listener's is in it
+  size_t submitted_to_ = 0;  // and ends here.
+  bool flushing_later_ = false;
+  bool write_failed_ = false;
+  std::optional<std::string> pong_;     // Owed.
+  std::optional<std::string> goodbye_;  // Owed: the payload of a close frame.
+  bool said_goodbye_ = false;
+
+  std::optional<Loss> closed_by_;  // The peer has closed or is at fault: nothing more is read.
+  bool left_ = false;              // Lingering: not to be cut off.
   SteadyTimer close_timer_;
-  bool reading_ = false;
   bool ended_ = false;
 };
 
@@ -216,9 +356,11 @@ class WebSocketTransport final : public Transport {
  public:
   explicit WebSocketTransport(std::shared_ptr<Connection> connection) : connection_(std::move(connection)) {}
   ~WebSocketTransport() override { connection_->Abandon(); }
+  WebSocketTransport(const WebSocketTransport&) = delete;
+  WebSocketTransport& operator=(const WebSocketTransport&) = delete;
 
   void Start(Listener& listener) override { connection_->Start(listener); }
-  void Write(FrameKind kind, std::string payload) override { connection_->Write(kind, std::move(payload)); }
+  void Write(FrameKind kind, std::string payload) override { connection_->Write(kind, payload); }
   void Ping(std::string payload) override { connection_->Ping(payload); }
   void Close(uint16_t code, std::string reason) override { connection_->Close(code, reason); }
   uint64_t BytesAcknowledged() const override { return connection_->BytesAcknowledged(); }
@@ -227,6 +369,10 @@ class WebSocketTransport final : public Transport {
   std::shared_ptr<Connection> connection_;
 };
 
+void Connection::FinishUpgrade() {
+  std::exchange(done_, nullptr)(std::make_unique<WebSocketTransport>(shared_from_this()));
+}
+
 // The dial's last part.
 class Upgrading final : public Dialling {
  public:
@@ -234,50 +380,19 @@ class Upgrading final : public Dialling {
   ~Upgrading() override {
     if (const auto connection = connection_.lock()) connection->AbandonUpgrade();
   }
+  Upgrading(const Upgrading&) = delete;
+  Upgrading& operator=(const Upgrading&) = delete;
 
  private:
   std::weak_ptr<Connection> connection_;
 };
-
-void Connection::Upgrade(const TargetUrl& url, Dialler::Done done) {
-  done_ = std::move(done);
-  stream_.async_handshake(answer_, url.HostHeader(), url.target, [self = shared_from_this()](error_code error) {
-    if (!self->done_) return;
-    const auto finish = std::exchange(self->done_, nullptr);
-    const WallTime now = self->clock_.WallNow();
-    const auto fail = [&](Loss loss) {
-      self->stream_.next_layer().Abort();
-      self->ended_ = true;
-      finish(std::unexpected(std::move(loss)));
-    };
-    if (error == websocket::error::upgrade_declined) {
-      const auto retry_after = self->answer_[beast::http::field::retry_after];
-      return fail(UpgradeRefused(self->answer_.result_int(), {retry_after.data(), retry_after.size()}, now));
-    }
-    const bool cut_off = error == beast::http::error::end_of_stream || error == beast::http::error::partial_message;
-    if (error == websocket::condition::handshake_failed ||
-        (error.category() == beast::http::make_error_code({}).category() && !cut_off)) {
-      return fail({.cause = {Reason::kUpgradeInvalid, Phase::kNotSent,
-                             "the answer to the upgrade is not valid: " + error.message()}});
-    }
-    if (error) {
-      return fail({.cause = {Reason::kConnectionLost, Phase::kNotSent,
-                             "the connection ended during the upgrade: " + error.message()}});
-    }
-    const auto chosen = self->answer_[beast::http::field::sec_websocket_protocol];
-    if (auto failure = CheckSubprotocol(self->subprotocols_, {chosen.data(), chosen.size()})) {
-      return fail({.cause = std::move(*failure)});
-    }
-    finish(std::make_unique<WebSocketTransport>(self));
-  });
-}
 
 }  // namespace
 
 std::unique_ptr<Dialling> UpgradeToWebSocket(Wire wire, const DialRequest& request, const Clock& clock,
                                              Dialler::Done done) {
   auto connection = std::make_shared<Connection>(std::move(wire), request, clock);
-  connection->Upgrade(request.url, std::move(done));
+  connection->Upgrade(std::move(done));
   return std::make_unique<Upgrading>(connection);
 }
 

@@ -1,4 +1,4 @@
-// WebSocket (RFC 6455) as a client, over a Wire. The one instantiation of Beast's WebSocket: it takes long to compile.
+// WebSocket (RFC 6455) as a client, over a Wire: moves bytes between the socket and policy/websocket_codec.
 #pragma once
 
 #include <functional>

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 
+#include "base/limits.h"
 #include "policy/http_headers.h"
 
 namespace fairlead {
@@ -10,7 +11,7 @@ namespace {
 
 constexpr unsigned kMaxInterim = 8;
 // Spares common answers the growing; beyond it, only what has arrived makes a body grow.
-constexpr uint64_t kMaxReservedBytes = 64 * 1024;
+constexpr uint64_t kMaxReservedBytes = 64 * kKiB;
 constexpr size_t kMaxChunkDigits = 16;  // 64 bits.
 constexpr std::string_view kVersion = "HTTP/1.";
 
@@ -26,7 +27,6 @@ std::unexpected<Failure> TooLong(std::string_view what, uint64_t limit, std::str
 }
 
 bool IsDigit(char c) { return c >= '0' && c <= '9'; }
-bool IsHexDigit(char c) { return IsDigit(c) || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F'); }
 
 // Splits at the first of `marks`, and leaves the rest.
 std::string_view TakeUntil(std::string_view& text, std::string_view marks) {
@@ -96,7 +96,10 @@ Result<Header> ParseHeader(std::string_view line) {
 
 bool IsContentLength(std::string_view name) { return EqualsIgnoringCase(name, "Content-Length"); }
 bool IsTransferEncoding(std::string_view name) { return EqualsIgnoringCase(name, "Transfer-Encoding"); }
-bool IsConnection(std::string_view name) { return EqualsIgnoringCase(name, "Connection"); }
+// Old proxies say it with a name of their own; to close when nobody asked for it does no harm.
+bool IsConnection(std::string_view name) {
+  return EqualsIgnoringCase(name, "Connection") || EqualsIgnoringCase(name, "Proxy-Connection");
+}
 
 }  // namespace
 
@@ -317,10 +320,12 @@ Result<void> ResponseReader::OnHeadersEnd() {
 }
 
 Result<void> ResponseReader::OnChunkSize(std::string_view line) {
-  const auto digits = static_cast<size_t>(std::ranges::find_if_not(line, IsHexDigit) - line.begin());
-  if (digits == 0 || digits > kMaxChunkDigits) return Invalid("a chunk's size is not 1 to 16 hexadecimal digits");
-  std::from_chars(line.data(), line.data() + digits, left_, 16);
-  const std::string_view extensions = line.substr(digits);
+  const std::string_view digits = line.substr(0, line.find_first_not_of("0123456789abcdefABCDEF"));
+  if (digits.empty() || digits.size() > kMaxChunkDigits) {
+    return Invalid("a chunk's size is not 1 to 16 hexadecimal digits");
+  }
+  std::from_chars(digits.data(), digits.data() + digits.size(), left_, 16);
+  const std::string_view extensions = line.substr(digits.size());
   if (!AreChunkExtensions(extensions)) {
     return Invalid("what follows a chunk's size is no extension (RFC 9112 section 7.1.1)");
   }

@@ -54,35 +54,4 @@ Result<void> CheckUpgradeHeaders(const std::vector<Header>& headers, uint64_t ma
   return {};
 }
 
-bool IsUtf8(std::string_view text) {
-  const auto* at = reinterpret_cast<const unsigned char*>(text.data());
-  const auto* const end = at + text.size();
-  while (at != end) {
-    const unsigned char lead = *at++;
-    if (lead < 0x80) continue;
-    // How many bytes follow, and the bounds of the first of them: they exclude overlong forms, surrogates and what is
-    // beyond U+10FFFF.
-    int follow = 0;
-    unsigned char low = 0x80;
-    unsigned char high = 0xbf;
-    if (lead >= 0xc2 && lead <= 0xdf) {
-      follow = 1;
-    } else if (lead >= 0xe0 && lead <= 0xef) {
-      follow = 2;
-      if (lead == 0xe0) low = 0xa0;
-      if (lead == 0xed) high = 0x9f;
-    } else if (lead >= 0xf0 && lead <= 0xf4) {
-      follow = 3;
-      if (lead == 0xf0) low = 0x90;
-      if (lead == 0xf4) high = 0x8f;
-    } else {
-      return false;
-    }
-    for (; follow > 0; --follow, ++at, low = 0x80, high = 0xbf) {
-      if (at == end || *at < low || *at > high) return false;
-    }
-  }
-  return true;
-}
-
 }  // namespace fairlead

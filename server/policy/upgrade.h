@@ -23,7 +23,4 @@ std::optional<Failure> CheckSubprotocol(const std::vector<std::string>& offered,
 // CheckHeaders of "target.headers", and none is a Sec-WebSocket-*: these belong to Fairlead, too.
 Result<void> CheckUpgradeHeaders(const std::vector<Header>& headers, uint64_t max_bytes);
 
-// RFC 3629: what a text frame must be.
-bool IsUtf8(std::string_view text);
-
 }  // namespace fairlead

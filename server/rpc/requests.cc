@@ -6,6 +6,7 @@
 
 #include "policy/http_headers.h"
 #include "policy/upgrade.h"
+#include "policy/utf8.h"
 #include "rpc/checker.h"
 
 namespace fairlead {
@@ -49,6 +50,17 @@ FrameKind ParseFrame(Checker& check, const Framing* raw, v1::FrameKind kind, std
   if (kind == v1::FRAME_KIND_BINARY) return FrameKind::kBinary;
   check.Require(IsUtf8(payload), path + ".payload", "a text frame must be UTF-8 (RFC 6455 section 5.6)");
   return FrameKind::kText;
+}
+
+// A heartbeat on a raw socket, whatever its tokens become.
+void CheckRawHeartbeat(Checker& check, const Framing& framing, const std::string& payload, const std::string& path) {
+  CheckRaw(check, framing, payload, path);
+  const std::string longest = FillTokens(payload, WallTime::max(), UINT64_MAX);
+  if (longest == payload) return;
+  CheckRaw(check, framing, longest, path);
+  const auto* delimiter = std::get_if<Delimiter>(&framing);
+  check.Require(delimiter == nullptr || delimiter->bytes.find_first_of("0123456789") == std::string::npos, path,
+                "its tokens become digits, which the delimiter has, too: it could arrive as two frames");
 }
 
 HeartbeatPolicy ParseHeartbeat(Checker& check, const v1::Heartbeat& heartbeat, const Framing* raw,

@@ -10,12 +10,12 @@ from fairlead.v1.session_pb2 import (
     Open,
     Retention,
     SetupStep,
-    SocketOptions,
     Start,
     Target,
     WebSocketOptions,
 )
 from fairlead.v1.types_pb2 import Header, Match
+from tests.e2e import bad_sockets
 from tests.e2e.wrong import (
     CHARGE,
     NOT_AN_ENUM_VALUE,
@@ -49,7 +49,6 @@ OF_OPEN = (
     ),
     opening("session name with a space", "INVALID_FIELD", "open.session: must match", session="market data"),
     opening("Open without target", "INVALID_FIELD", "open.target: is required", url=""),
-    opening("raw socket options", "NOT_IMPLEMENTED", "open.socket:", socket=SocketOptions()),
     opening("ask before dial", "NOT_IMPLEMENTED", "open.ask_before_dial:", ask_before_dial=True),
     opening("connect charges", "NOT_IMPLEMENTED", "open.connect_charges:", connect_charges=[CHARGE]),
     opening("connection profile", "NOT_IMPLEMENTED", "open.profile:", profile="proxy"),
@@ -57,8 +56,7 @@ OF_OPEN = (
     opening("target without URL", "INVALID_FIELD", "open.target.url: is required", url="", target=Target()),
     targeting("over-long URL", "{ws}/" + "x" * 600, "LIMIT_REACHED", "limits.url_bytes is 512"),
     targeting("URL with a space", "{ws}/a b", "INVALID_FIELD", "is not a URL by RFC 3986"),
-    targeting("unknown scheme", "https://{exchange}/", "INVALID_FIELD", "the scheme must be ws or wss"),
-    targeting("tcp scheme", "tcp://{exchange}", "NOT_IMPLEMENTED", "the scheme tcp is not implemented"),
+    targeting("unknown scheme", "https://{exchange}/", "INVALID_FIELD", "the scheme must be ws, wss, tcp or tls"),
     targeting("user name in the URL", "ws://user:secret@{exchange}/", "INVALID_FIELD", "a user name or password"),
     targeting("fragment in the URL", "{ws}/idle#top", "INVALID_FIELD", "a fragment is not allowed"),
     targeting("URL without host", "ws:///idle", "INVALID_FIELD", "a host is required"),
@@ -226,4 +224,5 @@ OF_OPEN = (
         session="good",
         before=[Command(channel=channel, join=Join(session="good")) for channel in (3, 4)],
     ),
+    *bad_sockets.OF_OPEN,
 )

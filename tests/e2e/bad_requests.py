@@ -3,6 +3,7 @@
 from google.protobuf.duration_pb2 import Duration
 
 from fairlead.v1.session_pb2 import Answer, Close, Command, Join, Open, Ping, Reconnect, Send, SetTarget, Target
+from tests.e2e import bad_sockets
 from tests.e2e.bad_opens import OF_OPEN
 from tests.e2e.wrong import CHARGE, NOT_AN_ENUM_VALUE, UNKNOWN_FIELD, Wrong, refused, sending
 
@@ -145,4 +146,4 @@ OF_DIAL = (
     ),
 )
 
-COMMANDS = OF_OPEN + OF_CHANNEL + OF_STATE + OF_DIAL
+COMMANDS = OF_OPEN + OF_CHANNEL + OF_STATE + OF_DIAL + bad_sockets.OF_CHANNEL + bad_sockets.OF_DIAL

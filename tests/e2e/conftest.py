@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import ssl
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -9,14 +10,19 @@ from typing import Any, Protocol
 
 import grpc
 import pytest
+import trustme
 
 import fairlead
 from tests.e2e.attach import Attachment, connected
+from tests.e2e.endpoints import SCHEMES, Endpoint
 from tests.e2e.processes import BUILD, Exchange, Gateway, Process
 
 
 class StartGateway(Protocol):
-    """Starts a gateway that trusts the exchange. `config` replaces top-level fields of the configuration."""
+    """Starts a gateway that trusts the exchange and the test's other servers.
+
+    `config` replaces top-level fields of the configuration.
+    """
 
     def __call__(
         self,
@@ -92,10 +98,32 @@ def exchange(scratch: Path, _processes: None) -> Exchange:
     return exchange
 
 
+@pytest.fixture(params=SCHEMES)
+def endpoint(request: pytest.FixtureRequest, exchange: Exchange) -> Endpoint:
+    """`exchange`, by each kind of socket; `parametrize("endpoint", [...], indirect=True)` chooses some."""
+    return Endpoint(request.param, exchange)
+
+
+@pytest.fixture(scope="session")
+def authority() -> trustme.CA:
+    """Who certifies the servers that are not the exchange."""
+    return trustme.CA()
+
+
+@pytest.fixture(scope="session")
+def tls(authority: trustme.CA) -> ssl.SSLContext:
+    """For servers that are not the exchange; gateways trust them."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("127.0.0.1", "localhost").configure_cert(context)
+    return context
+
+
 @pytest.fixture
-def start_gateway(scratch: Path, exchange: Exchange) -> StartGateway:
+def start_gateway(scratch: Path, exchange: Exchange, authority: trustme.CA) -> StartGateway:
     """Starts gateways; the first lies in `scratch`, further ones in directories below it."""
     made: list[Gateway] = []
+    peers = scratch / "authority.pem"
+    authority.cert_pem.write_to_path(str(peers))
 
     def start_gateway(
         config: Mapping[str, Any] | None = None,
@@ -105,7 +133,7 @@ def start_gateway(scratch: Path, exchange: Exchange) -> StartGateway:
     ) -> Gateway:
         place = scratch / str(len(made)) if made else scratch
         place.mkdir(exist_ok=True)
-        gateway = Gateway(place, {"tls": {"ca_files": [str(exchange.ca)]}, **(config or {})}, environment)
+        gateway = Gateway(place, {"tls": {"ca_files": [str(exchange.ca), str(peers)]}, **(config or {})}, environment)
         made.append(gateway)
         if start:
             gateway.start()

@@ -1,6 +1,7 @@
 """The real binaries as processes: gateway and simulated exchange, each with its ready line, its log and its end."""
 
 import asyncio
+import base64
 import json
 import os
 import select
@@ -146,10 +147,19 @@ class Exchange(Process):
         super().__init__("exchange", scratch)
         self.ca = scratch / "exchange-ca.pem"
         self.wss = self.ws = self.control = ""
+        self.http = self.https = ""  # "http://127.0.0.1:PORT", to be followed by an endpoint's path
+        self.tcp = self.tls = ""  # "tcp://127.0.0.1:PORT", the whole target: preamble() chooses the feed
 
     def start(self) -> None:
         at = self.launch("--ca-out", self.ca, "--recordings", RECORDINGS)
         self.ws, self.wss, self.control = f"ws://{at['ws']}", f"wss://{at['wss']}", f"http://{at['control']}"
+        self.http, self.https = f"http://{at['http']}", f"https://{at['https']}"
+        self.tcp, self.tls = f"tcp://{at['tcp']}", f"tls://{at['tls']}"
+
+    @staticmethod
+    def preamble(target: str) -> bytes:
+        """The raw bytes that begin each transport of a raw socket: preamble("/numbered?framing=delimiter&rate=100")."""
+        return f"FAIRLEAD-TEST {target}\n".encode()
 
     async def command(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
         """Asks the control endpoint; its errors are errors of the test."""
@@ -198,12 +208,42 @@ class Exchange(Process):
         return applied
 
     async def accept(self, mode: str, **how: Any) -> None:
-        """How new connections are treated: normal, refuse, reset, silent, never_upgrade, slow_handshake (ms)."""
+        """How new connections are treated: normal, refuse, reset, silent, never_upgrade, slow_handshake (ms).
+
+        `on`: only one listener, named like the ready line's fields.
+        """
         await self.command("POST", "/accept", {"mode": mode, **how})
 
     async def send(self, connection: int | str | Mapping[str, str] = "latest", **what: str) -> None:
         """Sends one message outside the feed: text=, base64=, ping= or pong=."""
         await self.command("POST", "/send", {"connection": connection, **what})
+
+    async def http_connections(self) -> list[dict[str, Any]]:
+        """All HTTP connections, oldest first."""
+        answer = await self.command("GET", "/http/connections")
+        assert not answer["forgotten"]
+        found: list[dict[str, Any]] = answer["connections"]
+        return found
+
+    async def http_requests(self, target: str = "") -> list[dict[str, Any]]:
+        """All HTTP requests whose target holds `target`, in the order of their first bytes, complete or not."""
+        answer = await self.command("GET", f"/http/requests?target={target}" if target else "/http/requests")
+        assert not answer["forgotten"]
+        found: list[dict[str, Any]] = answer["requests"]
+        return found
+
+    async def http_summary(self) -> dict[str, Any]:
+        """Counts over all HTTP connections and requests; `orders`: how often each id was received whole."""
+        summary: dict[str, Any] = await self.command("GET", "/http/summary")
+        return summary
+
+    async def http_fault(self, kind: str, **how: Any) -> None:
+        """Misbehaves at the next requests (count=1, target=""); with connection=, at once on live connections."""
+        await self.command("POST", "/http_fault", {"kind": kind, **how})
+
+    async def http_answer(self, answer: bytes, **how: Any) -> None:
+        """Answers the next request with these bytes (close=, reset=, count=, target=); with connection=, at once."""
+        await self.command("POST", "/answer", {"base64": base64.b64encode(answer).decode(), **how})
 
 
 class Gateway(Process):

@@ -46,9 +46,9 @@ def port(url: str) -> int:
 
 def configuration(exchange: Exchange) -> dict[str, Any]:
     """Low limits, and only this exchange may be reached: its address, not its name."""
-    ports = [port(exchange.ws), port(exchange.wss)]
+    ports = [port(exchange.ws), port(exchange.wss), port(exchange.tcp)]
     rules = [
-        {"name": "address", "schemes": ["ws"], "hosts": ["127.0.0.1"], "ports": ports, "cidrs": ["127.0.0.0/8"]},
+        {"name": "address", "schemes": ["ws", "tcp"], "hosts": ["127.0.0.1"], "ports": ports, "cidrs": ["127.0.0.0/8"]},
         {"name": "name", "schemes": ["ws"], "hosts": ["localhost"]},
     ]
     return {"limits": LIMITS, "egress": {"rules": rules}}
@@ -91,7 +91,9 @@ def filled_in(command: Command, url: str, exchange: Exchange) -> Command:
         if not whole.open.HasField("target") and url:
             whole.open.target.url = url
         target = whole.open.target if whole.open.HasField("target") else Target()
-        target.url = target.url.replace("{ws}", exchange.ws).replace("{exchange}", exchange.ws.removeprefix("ws://"))
+        places = {"ws": exchange.ws, "tcp": exchange.tcp, "exchange": exchange.ws.removeprefix("ws://")}
+        for place, address in places.items():
+            target.url = target.url.replace(f"{{{place}}}", address)
     return whole
 
 

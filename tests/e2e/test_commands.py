@@ -8,6 +8,7 @@ from google.protobuf.duration_pb2 import Duration
 from fairlead.v1 import session_pb2 as pb
 from fairlead.v1 import types_pb2 as types
 from tests.e2e.attach import Attachment, Frame, seconds, sessions_of, span
+from tests.e2e.endpoints import Endpoint
 from tests.e2e.processes import Exchange, eventually
 
 SOON = pb.ReconnectPolicy(initial_backoff=span(0.01), max_backoff=span(0.01))
@@ -16,6 +17,10 @@ MINUTE = Duration(seconds=60)
 
 def opening(url: str, **fields: Any) -> pb.Open:
     return pb.Open(session="md", target=pb.Target(url=url), **{"reconnect": SOON, **fields})
+
+
+def opening_at(endpoint: Endpoint, path: str, **fields: Any) -> pb.Open:
+    return endpoint.opening(path, session="md", **{"reconnect": SOON, **fields})
 
 
 def step(key: str) -> pb.SetupStep:
@@ -29,9 +34,9 @@ async def texts(exchange: Exchange, connection: int | str = "latest") -> list[st
 # ---- Results. ----
 
 
-async def test_results_are_entries(channel: grpc.aio.Channel, stream: Attachment, exchange: Exchange) -> None:
+async def test_results_are_entries(channel: grpc.aio.Channel, stream: Attachment, endpoint: Endpoint) -> None:
     """In order with the frames, numbered like them, and seen by every subscriber."""
-    await stream.open(1, opening(f"{exchange.wss}/echo"))
+    await stream.open(1, opening_at(endpoint, "/echo"))
     other = Attachment(channel)
     await other.say(pb.Command(channel=9, join=pb.Join(session="md")))
     await other.attached(9)
@@ -57,7 +62,7 @@ async def test_results_are_entries(channel: grpc.aio.Channel, stream: Attachment
         assert not any(result.HasField("failure") for result in results)
         assert [frame.payload for frame in frames] == [b"%d" % at for at in range(1, 51)] + [b"last"]
         assert frames[-1].kind == types.FRAME_KIND_BINARY
-        assert {frame.kind for frame in frames[:-1]} == {types.FRAME_KIND_TEXT}
+        assert {frame.kind for frame in frames[:-1]} == {endpoint.kind}
         sequences = [result.sequence for result in results] + [frame.sequence for frame in frames]
         assert sorted(sequences) == list(range(4, 4 + 101)), "one sequence for all entries"
 
@@ -82,11 +87,12 @@ async def test_send_without_transport(stream: Attachment, exchange: Exchange) ->
         assert (result.failure.reason, result.failure.phase) == (reason, types.PHASE_NOT_SENT)
 
 
-async def test_wait_for_the_next_transport(stream: Attachment, exchange: Exchange) -> None:
+async def test_wait_for_the_next_transport(stream: Attachment, endpoint: Endpoint) -> None:
     """What waits is written to the next transport that opens, after its setup, in order."""
+    exchange = endpoint.exchange
     await exchange.accept("refuse")
     login = pb.SetupStep(key="login", payload=b"login", expect=types.Match(contains=[b'"ok":true']))
-    await stream.say(pb.Command(channel=1, open=opening(f"{exchange.ws}/login", setup=[login])))
+    await stream.say(pb.Command(channel=1, open=opening_at(endpoint, "/login", setup=[login])))
     await stream.say(
         pb.Command(channel=1, id=1, send=pb.Send(payload=b"one", max_wait=MINUTE)),
         pb.Command(channel=1, id=2, send=pb.Send(payload=b"never", max_wait=span(0.02))),
@@ -124,9 +130,10 @@ async def test_close_ends_what_waits(stream: Attachment, exchange: Exchange) -> 
     assert (await stream.ended(1)).cause.reason == types.REASON_CLOSED
 
 
-async def test_what_a_lost_transport_leaves(stream: Attachment, exchange: Exchange) -> None:
+async def test_what_a_lost_transport_leaves(stream: Attachment, endpoint: Endpoint) -> None:
     """The exchange stops reading, then is gone: WRITTEN, one UNKNOWN, NOT_SENT; nothing is written to the next one."""
-    await stream.open(1, opening(f"{exchange.ws}/idle"))
+    exchange = endpoint.exchange
+    await stream.open(1, opening_at(endpoint, "/idle"))
     await exchange.fault("never_read")
     count, size = 40, 512 * 1024
     for at in range(1, count + 1):
@@ -161,8 +168,8 @@ async def test_what_a_lost_transport_leaves(stream: Attachment, exchange: Exchan
 # ---- Generations and Reconnect. ----
 
 
-async def test_generation(stream: Attachment, exchange: Exchange) -> None:
-    await stream.open(1, opening(f"{exchange.ws}/idle"))
+async def test_generation(stream: Attachment, endpoint: Endpoint) -> None:
+    await stream.open(1, opening_at(endpoint, "/idle"))
     await stream.say(pb.Command(channel=1, id=1, send=pb.Send(payload=b"first", generation=1)))
     assert (await stream.result(1)).outcome == pb.OUTCOME_WRITTEN
     await stream.say(pb.Command(channel=1, id=2, reconnect=pb.Reconnect()))
@@ -177,12 +184,12 @@ async def test_generation(stream: Attachment, exchange: Exchange) -> None:
         result = await stream.result(command)
         assert (result.outcome, result.failure.reason) == (pb.OUTCOME_NOT_SENT, types.REASON_WRONG_GENERATION)
     assert (await stream.result(5)).outcome == pb.OUTCOME_WRITTEN
-    await eventually_texts(exchange, ["right"])
+    await eventually_texts(endpoint.exchange, ["right"])
 
 
-async def test_reconnect(stream: Attachment, exchange: Exchange) -> None:
+async def test_reconnect(stream: Attachment, endpoint: Endpoint) -> None:
     """The old transport is closed politely, the new one comes at once, and the outage is told like any other."""
-    await stream.open(1, opening(f"{exchange.wss}/numbered?rate=1000&feed=reconnect"))
+    await stream.open(1, opening_at(endpoint, "/numbered?rate=1000&feed=reconnect"))
     await stream.frames(1, 10)
     await stream.say(pb.Command(channel=1, id=1, reconnect=pb.Reconnect()))
     done = await stream.result(1)
@@ -196,8 +203,8 @@ async def test_reconnect(stream: Attachment, exchange: Exchange) -> None:
     )
     assert again.HasField("blind_from")
     assert again.HasField("blind_until")
-    old, _ = await exchange.connections()
-    assert (old["closed_by"], old["close_code_received"]) == ("peer_close", 1000)
+    old, _ = await endpoint.exchange.connections()
+    endpoint.check_goodbye(old, 1000)
 
 
 async def test_reconnect_cuts_a_pause_short(stream: Attachment, exchange: Exchange) -> None:
@@ -215,8 +222,9 @@ async def test_reconnect_cuts_a_pause_short(stream: Attachment, exchange: Exchan
 # ---- Setup that changes. ----
 
 
-async def test_setup_keys(channel: grpc.aio.Channel, stream: Attachment, exchange: Exchange) -> None:
+async def test_setup_keys(channel: grpc.aio.Channel, stream: Attachment, endpoint: Endpoint) -> None:
     """A subscription is a send with a key, an unsubscription one that forgets: the next connection sees just that."""
+    exchange = endpoint.exchange
 
     async def keys() -> list[str]:
         answer = await sessions_of(channel).GetSession(pb.GetSessionRequest(session="md"))
@@ -240,7 +248,7 @@ async def test_setup_keys(channel: grpc.aio.Channel, stream: Attachment, exchang
         await eventually(arrived, "the setup has arrived")
         return await texts(exchange)
 
-    attached = await stream.open(1, opening(f"{exchange.ws}/idle", setup=[step("login"), step("a")]))
+    attached = await stream.open(1, opening_at(endpoint, "/idle", setup=[step("login"), step("a")]))
     assert list(attached.setup_keys) == ["login", "a"]
     await stream.say(
         pb.Command(channel=1, id=1, send=pb.Send(payload=b"subscribe b", setup_key="b")),

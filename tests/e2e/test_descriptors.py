@@ -13,7 +13,7 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 from fairlead.v1 import http_pb2, quota_pb2, session_pb2, types_pb2
-from tests.e2e import observed_commands, observed_opens
+from tests.e2e import observed_commands, observed_opens, observed_sockets
 from tests.e2e.attach import Attachment, connected, status_of
 from tests.e2e.bad_requests import COMMANDS
 from tests.e2e.conftest import StartGateway
@@ -23,11 +23,11 @@ from tests.e2e.test_bad_input import configuration, good_session, send_wrong
 from tests.e2e.wrong import Wrong
 
 assert observed_opens
+assert observed_sockets
 assert observed_commands, "importing them has filled OBSERVED"
 
 # Refused where they are sent: which wrong request of the bad input table sends the field.
 REFUSED = {
-    "Open.socket": "raw socket options",
     "Open.ask_before_dial": "ask before dial",
     "Open.connect_charges": "connect charges",
     "Open.profile": "connection profile",

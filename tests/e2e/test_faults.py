@@ -43,7 +43,8 @@ from fairlead.v1.types_pb2 import (
     REASON_WRITE_TIMEOUT,
     Match,
 )
-from tests.e2e.attach import Attachment, connected, sessions_of, span
+from tests.e2e.attach import Attachment, Frame, connected, sessions_of, span
+from tests.e2e.endpoints import SECURE, WEBSOCKET, Endpoint
 from tests.e2e.processes import Exchange, Gateway, eventually
 
 # Nothing beats unless the test wants it to.
@@ -58,6 +59,9 @@ async def stream(gateway: Gateway) -> AsyncIterator[Attachment]:
         yield Attachment(channel)
 
 
+websocket_only = pytest.mark.parametrize("endpoint", WEBSOCKET, indirect=True)
+
+
 async def loss(stream: Attachment) -> StateChanged:
     return await stream.state(1, SESSION_STATE_RECONNECTING)
 
@@ -65,10 +69,10 @@ async def loss(stream: Attachment) -> StateChanged:
 # ---- Silence. ----
 
 
-async def test_a_silent_exchange(stream: Attachment, exchange: Exchange) -> None:
+async def test_a_silent_exchange(stream: Attachment, endpoint: Endpoint) -> None:
     heartbeat = Heartbeat(interval=span(0), idle_timeout=span(0.3))
-    url = f"{exchange.ws}/numbered?rate=1000&fault=silent&after=5&feed="
-    await stream.say(Command(channel=1, open=Open(target=Target(url=url), heartbeat=heartbeat, reconnect=PROMPT)))
+    path = "/numbered?rate=1000&fault=silent&after=5&feed="
+    await stream.say(Command(channel=1, open=endpoint.opening(path, heartbeat=heartbeat, reconnect=PROMPT)))
     assert [frame.payload for frame in await stream.frames(1, 5)] == [b"1", b"2", b"3", b"4", b"5"]
     lost = await loss(stream)
     assert lost.cause.reason == REASON_IDLE_TIMEOUT
@@ -77,7 +81,22 @@ async def test_a_silent_exchange(stream: Attachment, exchange: Exchange) -> None
     again = await stream.hear(StateChanged, lambda change: change.generation == 2)
     assert again.state == SESSION_STATE_OPENING
     # An exchange that no longer speaks is not asked to say goodbye.
-    assert (await exchange.closed(1))["close_code_received"] is None
+    assert (await endpoint.exchange.closed(1))["close_code_received"] is None
+
+
+async def test_answers_to_heartbeats_are_no_data(stream: Attachment, endpoint: Endpoint) -> None:
+    heartbeat = endpoint.beating(
+        "ping {n}", interval=span(0.02), keepalive=Match(contains=[b"pong"]), idle_timeout=span(0.6)
+    )
+    opening = endpoint.opening("/idle?reply_to=ping&reply=pong", heartbeat=heartbeat, reconnect=PROMPT)
+    await stream.open(1, opening)
+    lost = await loss(stream)
+    assert lost.cause.reason == REASON_IDLE_TIMEOUT
+    # They are delivered like any frame.
+    answers = [await stream.frame(1) for _ in range(4)]
+    assert {(answer.payload, answer.kind) for answer in answers} == {(b"pong", endpoint.kind)}
+    beats = (await endpoint.exchange.connection(1))["frames"]
+    assert [beat["text"] for beat in beats[:3]] == ["ping 1", "ping 2", "ping 3"]
 
 
 async def test_data_only_keeps_from_idling(stream: Attachment, exchange: Exchange) -> None:
@@ -102,11 +121,10 @@ async def test_data_only_keeps_from_idling(stream: Attachment, exchange: Exchang
     assert (await stream.frame(1)).payload == b'{"op":"pong"}'
 
 
-async def test_data_keeps_from_idling(stream: Attachment, exchange: Exchange) -> None:
+async def test_data_keeps_from_idling(stream: Attachment, endpoint: Endpoint) -> None:
     """Two seconds of data, with an idle timeout of one: the session is given up only after the last."""
     heartbeat = Heartbeat(interval=span(0), idle_timeout=span(1))
-    url = f"{exchange.ws}/numbered?rate=20&count=40&feed="
-    await stream.open(1, Open(target=Target(url=url), heartbeat=heartbeat, reconnect=PROMPT))
+    await stream.open(1, endpoint.opening("/numbered?rate=20&count=40&feed=", heartbeat=heartbeat, reconnect=PROMPT))
     lost = await loss(stream)
     assert lost.cause.reason == REASON_IDLE_TIMEOUT
     assert (await stream.frames(1, 40))[-1].sequence == lost.sequence - 1
@@ -123,20 +141,25 @@ async def test_an_exchange_that_answers_no_pings(stream: Attachment, exchange: E
     assert record["frames_sent"] > 0
 
 
-async def test_an_exchange_that_answers_no_text(stream: Attachment, exchange: Exchange) -> None:
-    heartbeat = Heartbeat(interval=span(0.05), text="ping", keepalive=Match(contains=[b"pong"]), pong_timeout=span(0.3))
-    url = f"{exchange.ws}/numbered?rate=100"  # Answers ping frames, but no texts.
-    await stream.say(Command(channel=1, open=Open(target=Target(url=url), heartbeat=heartbeat, reconnect=PROMPT)))
+async def test_an_exchange_that_answers_no_frame(stream: Attachment, endpoint: Endpoint) -> None:
+    """It does at first; then it only sends data, and answers ping frames."""
+    heartbeat = endpoint.beating(
+        "ping", interval=span(0.05), keepalive=Match(contains=[b"pong"]), pong_timeout=span(0.3)
+    )
+    path = "/numbered?rate=100&reply_to=ping&reply=pong"
+    await stream.open(1, endpoint.opening(path, heartbeat=heartbeat, reconnect=PROMPT))
+    await stream.hear(Frame, lambda frame: frame.payload == b"pong")
+    await endpoint.exchange.fault("no_pong")
     assert (await loss(stream)).cause.reason == REASON_PONG_TIMEOUT
 
 
-async def test_an_answered_text_heartbeat(gateway: Gateway, exchange: Exchange) -> None:
-    heartbeat = Heartbeat(
-        interval=span(0.02), text="beat {n}", keepalive=Match(contains=[b"beat"]), pong_timeout=span(5)
+async def test_an_answered_heartbeat(gateway: Gateway, endpoint: Endpoint) -> None:
+    heartbeat = endpoint.beating(
+        "beat {n}", interval=span(0.02), keepalive=Match(contains=[b"beat"]), pong_timeout=span(5)
     )
     async with connected(gateway.address) as channel:
         stream = Attachment(channel)
-        await stream.open(1, Open(session="s", target=Target(url=f"{exchange.ws}/echo"), heartbeat=heartbeat))
+        await stream.open(1, endpoint.opening("/echo", session="s", heartbeat=heartbeat))
         assert [frame.payload for frame in await stream.frames(1, 3)] == [b"beat 1", b"beat 2", b"beat 3"]
         described = (await sessions_of(channel).GetSession(GetSessionRequest(session="s"))).session
     assert described.HasField("heartbeat_round_trip")
@@ -169,10 +192,9 @@ async def test_tokens_in_a_heartbeat(stream: Attachment, exchange: Exchange, kin
 # ---- Writing. ----
 
 
-async def test_an_exchange_that_never_reads(stream: Attachment, exchange: Exchange) -> None:
+async def test_an_exchange_that_never_reads(stream: Attachment, endpoint: Endpoint) -> None:
     heartbeat = Heartbeat(interval=span(0), write_timeout=span(0.5))
-    url = f"{exchange.ws}/idle?fault=never_read"
-    await stream.open(1, Open(target=Target(url=url), heartbeat=heartbeat, reconnect=PROMPT))
+    await stream.open(1, endpoint.opening("/idle?fault=never_read", heartbeat=heartbeat, reconnect=PROMPT))
     payload = b"x" * (1 << 20)
     for number in range(1, 13):
         await stream.say(Command(channel=1, id=number, send=Send(payload=payload)))
@@ -191,9 +213,10 @@ async def test_an_exchange_that_never_reads(stream: Attachment, exchange: Exchan
 # ---- The way up. ----
 
 
-async def test_an_exchange_that_never_upgrades(stream: Attachment, exchange: Exchange) -> None:
-    url = f"{exchange.ws}/idle?fault=never_upgrade"
-    await stream.say(Command(channel=1, open=Open(target=Target(url=url), dial_timeout=span(0.3), reconnect=PROMPT)))
+@websocket_only
+async def test_an_exchange_that_never_upgrades(stream: Attachment, endpoint: Endpoint) -> None:
+    opening = endpoint.opening("/idle?fault=never_upgrade", dial_timeout=span(0.3), reconnect=PROMPT)
+    await stream.say(Command(channel=1, open=opening))
     lost = await loss(stream)
     assert lost.cause.reason == REASON_DIAL_TIMEOUT
     assert lost.cause.phase == PHASE_NOT_SENT
@@ -201,24 +224,22 @@ async def test_an_exchange_that_never_upgrades(stream: Attachment, exchange: Exc
     assert (lost.generation, lost.attempt) == (0, 2)
 
 
-async def test_an_exchange_that_never_shakes_hands(stream: Attachment, exchange: Exchange) -> None:
-    await exchange.accept("silent")
-    await stream.say(
-        Command(
-            channel=1, open=Open(target=Target(url=f"{exchange.wss}/idle"), dial_timeout=span(0.3), reconnect=PROMPT)
-        )
-    )
+@pytest.mark.parametrize("endpoint", SECURE, indirect=True)
+async def test_an_exchange_that_never_shakes_hands(stream: Attachment, endpoint: Endpoint) -> None:
+    await endpoint.exchange.accept("silent")
+    opening = endpoint.opening("/idle", dial_timeout=span(0.3), reconnect=PROMPT)
+    await stream.say(Command(channel=1, open=opening))
     lost = await loss(stream)
     assert lost.cause.reason == REASON_DIAL_TIMEOUT
     assert "in the TLS handshake" in lost.cause.message
 
 
-async def test_nobody_listens(stream: Attachment, exchange: Exchange) -> None:
-    await exchange.accept("refuse")
-    await stream.say(Command(channel=1, open=Open(target=Target(url=f"{exchange.ws}/idle"), reconnect=PROMPT)))
+async def test_nobody_listens(stream: Attachment, endpoint: Endpoint) -> None:
+    await endpoint.exchange.accept("refuse")
+    await stream.say(Command(channel=1, open=endpoint.opening("/idle", reconnect=PROMPT)))
     lost = await loss(stream)
     assert lost.cause.reason == REASON_CONNECT_FAILED
-    await exchange.accept("normal")
+    await endpoint.exchange.accept("normal")
     assert (await stream.state(1, SESSION_STATE_OPEN)).generation == 1
 
 
@@ -230,32 +251,30 @@ LOGIN = SetupStep(
 )
 
 
-async def test_a_rejected_setup(stream: Attachment, exchange: Exchange) -> None:
-    url = f"{exchange.ws}/login?reject=1"
-    await stream.say(Command(channel=1, open=Open(target=Target(url=url), setup=[LOGIN])))
+async def test_a_rejected_setup(stream: Attachment, endpoint: Endpoint) -> None:
+    await stream.say(Command(channel=1, open=endpoint.opening("/login?reject=1", setup=[LOGIN])))
     ended = await stream.ended(1)
     assert ended.cause.reason == REASON_SETUP_REJECTED
     assert ended.cause.phase == PHASE_REPLIED
     assert '"login"' in ended.cause.message
     assert ended.session_closed
     assert (await stream.frame(1)).payload == b'{"event":"error","code":"denied"}'
-    assert (await exchange.closed(1))["close_code_received"] == 1000
-    assert len(await exchange.connections()) == 1, "a rejected login is not tried again"
+    endpoint.check_goodbye(await endpoint.exchange.closed(1), 1000)
+    assert len(await endpoint.exchange.connections()) == 1, "a rejected login is not tried again"
 
 
-async def test_a_setup_without_answer(stream: Attachment, exchange: Exchange) -> None:
+async def test_a_setup_without_answer(stream: Attachment, endpoint: Endpoint) -> None:
     step = SetupStep()
     step.CopyFrom(LOGIN)
     step.timeout.CopyFrom(span(0.3))
-    url = f"{exchange.ws}/login?mute=1"
-    await stream.say(Command(channel=1, open=Open(target=Target(url=url), setup=[step], reconnect=PROMPT)))
+    await stream.say(Command(channel=1, open=endpoint.opening("/login?mute=1", setup=[step], reconnect=PROMPT)))
     lost = await loss(stream)
     assert lost.cause.reason == REASON_SETUP_TIMEOUT
     assert lost.cause.phase == PHASE_SENT_NO_REPLY
     assert lost.generation == 1
     # Setup begins anew on the next transport.
     await stream.hear(StateChanged, lambda change: change.generation == 2)
-    frames = (await exchange.connection(1))["frames"]
+    frames = (await endpoint.exchange.connection(1))["frames"]
     assert [frame["text"] for frame in frames] == ['{"op":"login"}']
 
 
@@ -289,9 +308,9 @@ async def test_a_close_frame(stream: Attachment, exchange: Exchange) -> None:
 
 
 @pytest.mark.parametrize("kind", ["drop", "reset", "half_close"])
-async def test_an_end_without_a_close_frame(stream: Attachment, exchange: Exchange, kind: str) -> None:
-    await stream.open(1, Open(target=Target(url=f"{exchange.ws}/idle"), heartbeat=QUIET, reconnect=PROMPT))
-    await exchange.fault(kind)
+async def test_an_end_without_a_close_frame(stream: Attachment, endpoint: Endpoint, kind: str) -> None:
+    await stream.open(1, endpoint.opening("/idle", heartbeat=QUIET, reconnect=PROMPT))
+    await endpoint.exchange.fault(kind)
     lost = await loss(stream)
     assert lost.cause.reason == REASON_CONNECTION_LOST
     assert (lost.close_code, lost.close_reason) == (0, "")

@@ -31,18 +31,6 @@ Serve = Callable[..., AbstractAsyncContextManager[Server]]
 KINDS = {"websockets": websockets_peer, "aiohttp": aiohttp_peer}
 
 
-@pytest.fixture(scope="module")
-def authority() -> trustme.CA:
-    return trustme.CA()
-
-
-@pytest.fixture(scope="module")
-def tls(authority: trustme.CA) -> ssl.SSLContext:
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    authority.issue_cert("127.0.0.1", "localhost").configure_cert(context)
-    return context
-
-
 @pytest.fixture
 def gateway(start_gateway: StartGateway, authority: trustme.CA, scratch: Path) -> Gateway:
     """A gateway that trusts the peers."""

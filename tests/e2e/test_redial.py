@@ -28,6 +28,7 @@ from fairlead.v1.types_pb2 import (
 )
 from tests.e2e.attach import Attachment, connected, seconds, span
 from tests.e2e.conftest import StartGateway
+from tests.e2e.endpoints import SECURE, Endpoint
 from tests.e2e.processes import Exchange, Gateway
 
 
@@ -38,18 +39,26 @@ async def stream(gateway: Gateway) -> AsyncIterator[Attachment]:
 
 
 async def begin(stream: Attachment, url: str, **policy: object) -> None:
-    reconnect = ReconnectPolicy(**policy)  # type: ignore[arg-type]  # The fields' own types are checked at run time.
-    await stream.say(Command(channel=1, open=Open(target=Target(url=url), reconnect=reconnect)))
+    await begin_with(stream, Open(target=Target(url=url)), **policy)
+
+
+async def begin_with(stream: Attachment, opening: Open, **policy: object) -> None:
+    opening.reconnect.CopyFrom(ReconnectPolicy(**policy))  # type: ignore[arg-type]  # Checked at run time.
+    await stream.say(Command(channel=1, open=opening))
 
 
 async def losses(stream: Attachment, count: int) -> list[StateChanged]:
     return [await stream.state(1, SESSION_STATE_RECONNECTING) for _ in range(count)]
 
 
-async def test_flapping_is_damped(stream: Attachment, exchange: Exchange) -> None:
+async def test_flapping_is_damped(stream: Attachment, endpoint: Endpoint) -> None:
     """It accepts and drops, again and again: OPEN each time, but never for stable_after."""
-    await begin(
-        stream, f"{exchange.ws}/idle?fault=drop", initial_backoff=span(0.02), max_backoff=span(0.4), backoff_factor=2
+    await begin_with(
+        stream,
+        endpoint.opening("/idle?fault=drop"),
+        initial_backoff=span(0.02),
+        max_backoff=span(0.4),
+        backoff_factor=2,
     )
     flaps = await losses(stream, 12)
     assert {flap.cause.reason for flap in flaps} == {REASON_CONNECTION_LOST}
@@ -62,15 +71,15 @@ async def test_flapping_is_damped(stream: Attachment, exchange: Exchange) -> Non
     # Drawn evenly below 0.4 s, all six would be below 0.02 s once in 60 million runs.
     assert max(pauses[-6:]) > caps[0]
     # The pauses were kept: the exchange saw them.
-    accepted = [connection["accepted_at_unix_ns"] for connection in await exchange.connections()]
+    accepted = [connection["accepted_at_unix_ns"] for connection in await endpoint.exchange.connections()]
     for pause, earlier, later in zip(pauses, accepted, accepted[1:], strict=False):
         assert (later - earlier) / 1e9 >= pause
 
 
-async def test_a_stable_time_forgives(stream: Attachment, exchange: Exchange) -> None:
-    await begin(
+async def test_a_stable_time_forgives(stream: Attachment, endpoint: Endpoint) -> None:
+    await begin_with(
         stream,
-        f"{exchange.ws}/idle?fault=drop&after_ms=200",
+        endpoint.opening("/idle?fault=drop&after_ms=200"),
         stable_after=span(0.02),
         initial_backoff=span(5),
         max_backoff=span(5),
@@ -80,10 +89,10 @@ async def test_a_stable_time_forgives(stream: Attachment, exchange: Exchange) ->
         assert seconds(flap.retry_in) == 0, "and the first retry comes at once"
 
 
-async def test_a_stable_time_need_not_forgive_the_pause(stream: Attachment, exchange: Exchange) -> None:
-    await begin(
+async def test_a_stable_time_need_not_forgive_the_pause(stream: Attachment, endpoint: Endpoint) -> None:
+    await begin_with(
         stream,
-        f"{exchange.ws}/idle?fault=drop&after_ms=200",
+        endpoint.opening("/idle?fault=drop&after_ms=200"),
         stable_after=span(0.02),
         first_retry_at_once=False,
         initial_backoff=span(0.05),
@@ -107,6 +116,16 @@ async def test_budget_of_attempts(stream: Attachment, exchange: Exchange) -> Non
     assert len(await exchange.connections()) == 3
 
 
+async def test_budget_of_attempts_of_what_does_not_last(stream: Attachment, endpoint: Endpoint) -> None:
+    """A transport that was not OPEN for stable_after counts as a failed dial."""
+    opening = endpoint.opening("/idle?fault=drop")
+    await begin_with(stream, opening, max_attempts=3, initial_backoff=span(0.01), max_backoff=span(0.01))
+    ended = await stream.ended(1)
+    assert ended.cause.reason == REASON_ATTEMPTS_EXHAUSTED
+    assert "CONNECTION_LOST" in ended.cause.message
+    assert len(await endpoint.exchange.connections()) == 3
+
+
 async def test_budget_of_time(stream: Attachment, exchange: Exchange) -> None:
     await begin(
         stream,
@@ -124,12 +143,12 @@ async def test_budget_of_time(stream: Attachment, exchange: Exchange) -> None:
     assert outage <= 0.5, "no dial comes after the budget"
 
 
-async def test_no_second_dial_unless_wanted(stream: Attachment, exchange: Exchange) -> None:
-    await begin(stream, f"{exchange.ws}/idle?fault=drop", enabled=False)
+async def test_no_second_dial_unless_wanted(stream: Attachment, endpoint: Endpoint) -> None:
+    await begin_with(stream, endpoint.opening("/idle?fault=drop"), enabled=False)
     ended = await stream.ended(1)
     assert ended.cause.reason == REASON_CONNECTION_LOST
     assert ended.session_closed
-    assert len(await exchange.connections()) == 1
+    assert len(await endpoint.exchange.connections()) == 1
 
 
 @pytest.mark.parametrize("status", [401, 403])
@@ -190,22 +209,25 @@ async def test_a_subprotocol_nobody_offered(stream: Attachment, exchange: Exchan
     assert refusal.generation == 0
 
 
-async def test_an_untrusted_certificate(start_gateway: StartGateway, exchange: Exchange) -> None:
+@pytest.mark.parametrize("endpoint", SECURE, indirect=True)
+async def test_an_untrusted_certificate(start_gateway: StartGateway, endpoint: Endpoint) -> None:
+    exchange = endpoint.exchange
     stranger = start_gateway({"tls": {"system_authorities": True}})
     async with connected(stranger.address) as channel:
         stream = Attachment(channel)
-        await begin(stream, f"{exchange.wss}/echo?token=secret")
+        await begin_with(stream, endpoint.opening("/echo?token=secret"))
         ended = await stream.ended(1)
         assert ended.cause.reason == REASON_CERTIFICATE_REJECTED
         assert ended.cause.phase == PHASE_NOT_SENT
         assert ended.session_closed
     (connection,) = [await exchange.closed(each["id"]) for each in await exchange.connections()]
     assert connection["tls"]
-    assert connection["target"] == "", "not a byte of the upgrade"
+    assert connection["target"] == "", "not a byte of the upgrade or the preamble"
     assert connection["headers"] == []
 
 
-async def test_a_trusted_certificate(stream: Attachment, exchange: Exchange) -> None:
-    await begin(stream, f"{exchange.wss}/echo?token=secret")
+@pytest.mark.parametrize("endpoint", SECURE, indirect=True)
+async def test_a_trusted_certificate(stream: Attachment, endpoint: Endpoint) -> None:
+    await begin_with(stream, endpoint.opening("/echo?token=secret"))
     assert (await stream.state(1, SESSION_STATE_OPEN)).generation == 1
-    assert (await exchange.connection(1))["target"] == "/echo?token=secret"
+    assert (await endpoint.exchange.connection(1))["target"] == "/echo?token=secret"

@@ -13,6 +13,7 @@ from fairlead import Outcome, Reason, SessionState
 from fairlead.v1 import session_pb2 as pb
 from tests.e2e.attach import Attachment
 from tests.e2e.conftest import StartGateway
+from tests.e2e.endpoints import Endpoint
 from tests.e2e.processes import Exchange, Gateway, eventually
 
 EntryT = TypeVar("EntryT", bound=fairlead.Entry)
@@ -47,11 +48,12 @@ def numbers(entries: list[fairlead.Entry]) -> list[int]:
     return [int(frame.payload.split()[0]) for frame in frames if frame.payload[:1].isdigit()]
 
 
-async def test_kill_and_restart(gateway: Gateway, client: fairlead.Gateway, exchange: Exchange) -> None:
+async def test_kill_and_restart(gateway: Gateway, client: fairlead.Gateway, endpoint: Endpoint) -> None:
     """kill -9: the adapter comes back by itself, is told EPOCH_CHANGED, and frames go on. So does a reader."""
     changed: list[fairlead.EpochChanged] = []
-    session = client.websocket(
-        f"{exchange.wss}/login?rate=1000&feed=restart",
+    session = endpoint.session(
+        client,
+        "/login?rate=1000&feed=restart",
         name="md",
         start=fairlead.OLDEST,
         setup=[fairlead.Step("login", "login", expect='"ok":true'), fairlead.Step("book", "subscribe")],
@@ -107,13 +109,13 @@ async def test_kill_and_restart(gateway: Gateway, client: fairlead.Gateway, exch
             assert seen == list(range(seen[0], seen[-1] + 1))
         assert numbers(after)[0] > numbers(before)[-1] + 1
 
-    one, two = await exchange.connections()
+    one, two = await endpoint.exchange.connections()
     assert one["closed_by"] in {"peer_eof", "peer_reset"}
-    assert (await exchange.connection(two["id"]))["frames"][0]["text"] == "login"
+    assert (await endpoint.exchange.connection(two["id"]))["frames"][0]["text"] == "login"
 
 
-async def test_gateway_absent_for_a_while(gateway: Gateway, client: fairlead.Gateway, exchange: Exchange) -> None:
-    async with client.websocket(f"{exchange.ws}/echo", name="echo", start=fairlead.OLDEST) as session:
+async def test_gateway_absent_for_a_while(gateway: Gateway, client: fairlead.Gateway, endpoint: Endpoint) -> None:
+    async with endpoint.session(client, "/echo", name="echo", start=fairlead.OLDEST) as session:
         assert client.attached
         gateway.kill()
         await eventually(lambda: not client.attached, "the loss is noticed")
@@ -137,11 +139,11 @@ async def test_gateway_absent_for_a_while(gateway: Gateway, client: fairlead.Gat
 
 
 async def test_stream_breaks_and_the_session_goes_on(
-    gateway: Gateway, client: fairlead.Gateway, exchange: Exchange
+    gateway: Gateway, client: fairlead.Gateway, endpoint: Endpoint
 ) -> None:
     """A reader keeps the session when the owner's stream breaks; the owner cannot take it over in this version."""
     async with fairlead.connect(gateway.address) as other:
-        session = other.websocket(f"{exchange.ws}/numbered?rate=1000", name="kept")
+        session = endpoint.session(other, "/numbered?rate=1000", name="kept")
         await session.open()
         async with client.join("kept", start=fairlead.OLDEST) as reader:
             await other.aclose()
@@ -158,18 +160,18 @@ async def test_stream_breaks_and_the_session_goes_on(
                 if expected == 500:
                     break
             with pytest.raises(fairlead.SessionLive):
-                await client.websocket(f"{exchange.ws}/numbered?rate=1000", name="kept").open()
-    assert len(await exchange.connections()) == 1
+                await endpoint.session(client, "/numbered?rate=1000", name="kept").open()
+    assert len(await endpoint.exchange.connections()) == 1
 
 
 # ---- SIGTERM. ----
 
 
-async def test_sigterm(gateway: Gateway, exchange: Exchange) -> None:
+async def test_sigterm(gateway: Gateway, endpoint: Endpoint) -> None:
     """The stream is told Draining, the session ends with its cause, the exchange is told 1001, the exit code is 0."""
     async with grpc.aio.insecure_channel(gateway.address) as channel:
         stream = Attachment(channel)
-        opening = pb.Open(session="md", target=pb.Target(url=f"{exchange.wss}/numbered?rate=1000"))
+        opening = endpoint.opening("/numbered?rate=1000", session="md")
         await stream.say(pb.Command(channel=7, open=opening))
         await stream.state(7, pb.SESSION_STATE_OPEN)
         assert await gateway.terminate() == 0
@@ -186,18 +188,16 @@ async def test_sigterm(gateway: Gateway, exchange: Exchange) -> None:
         assert status.failure is not None
         assert fairlead.Reason(status.failure.reason) is Reason.DRAINING
 
-    record = await exchange.closed()
-    assert record["closed_by"] == "peer_close"
-    assert record["close_code_received"] == 1001
+    endpoint.check_goodbye(await endpoint.exchange.closed(), 1001)
     assert not gateway.unix.exists()
     last = gateway.log.splitlines()[-1]
     assert "gateway.stopped" in last
 
 
-async def test_sigterm_and_another_gateway(gateway: Gateway, client: fairlead.Gateway, exchange: Exchange) -> None:
+async def test_sigterm_and_another_gateway(gateway: Gateway, client: fairlead.Gateway, endpoint: Endpoint) -> None:
     """For the Python client a gateway that stops in order is one that comes back."""
     async with (
-        client.websocket(f"{exchange.ws}/numbered?rate=1000&feed=drain", start=fairlead.OLDEST) as session,
+        endpoint.session(client, "/numbered?rate=1000&feed=drain", start=fairlead.OLDEST) as session,
         asyncio.TaskGroup() as tasks,
     ):
         story = Story(session)

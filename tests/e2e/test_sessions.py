@@ -10,15 +10,13 @@ import fairlead
 from fairlead.v1 import session_pb2 as pb
 from fairlead.v1 import types_pb2 as types
 from tests.e2e.attach import Attachment, Frame, connected, sessions_of
+from tests.e2e.endpoints import Endpoint
 from tests.e2e.processes import Exchange, Gateway, eventually
 
 OLDEST = pb.Start(oldest=pb.Start.Oldest())
 ONCE = pb.ReconnectPolicy(enabled=False)
 # A message has at most 1000 bytes, and the journal holds some thirty frames of 100.
-TINY: dict[str, Any] = {
-    "websocket": pb.WebSocketOptions(max_message_bytes=1000),
-    "retention": pb.Retention(journal_bytes=5000),
-}
+TINY: dict[str, Any] = {"most_bytes": 1000, "retention": pb.Retention(journal_bytes=5000)}
 
 
 def number(frame: Frame) -> int:
@@ -71,8 +69,8 @@ async def test_first_entries(stream: Attachment, exchange: Exchange) -> None:
         assert not change.HasField("cause")
 
 
-async def test_readers_at_oldest_and_head(channel: grpc.aio.Channel, stream: Attachment, exchange: Exchange) -> None:
-    opened = await stream.open(1, opening(f"{exchange.ws}/numbered?rate=1000&feed=readers"))
+async def test_readers_at_oldest_and_head(channel: grpc.aio.Channel, stream: Attachment, endpoint: Endpoint) -> None:
+    opened = await stream.open(1, endpoint.opening("/numbered?rate=1000&feed=readers", session="md"))
     seen = await stream.frames(1, 50)
     other = Attachment(channel)
     await other.say(pb.Command(channel=1, join=pb.Join(session="md", start=OLDEST)))
@@ -94,8 +92,8 @@ async def test_readers_at_oldest_and_head(channel: grpc.aio.Channel, stream: Att
     assert [number(frame) - number(following[0]) for frame in following] == list(range(50))
 
 
-async def test_reader_after_a_position(channel: grpc.aio.Channel, stream: Attachment, exchange: Exchange) -> None:
-    opened = await stream.open(1, opening(f"{exchange.ws}/numbered?count=100&feed=after"))
+async def test_reader_after_a_position(channel: grpc.aio.Channel, stream: Attachment, endpoint: Endpoint) -> None:
+    opened = await stream.open(1, endpoint.opening("/numbered?count=100&feed=after", session="md"))
     frames = await stream.frames(1, 100)
     other = Attachment(channel)
 
@@ -114,8 +112,8 @@ async def test_reader_after_a_position(channel: grpc.aio.Channel, stream: Attach
 # ---- Hold, and a journal that moves on. ----
 
 
-async def test_hold(channel: grpc.aio.Channel, stream: Attachment, exchange: Exchange) -> None:
-    await stream.open(1, opening(f"{exchange.ws}/idle"))
+async def test_hold(channel: grpc.aio.Channel, stream: Attachment, endpoint: Endpoint) -> None:
+    await stream.open(1, endpoint.opening("/idle", session="md"))
     other = Attachment(channel)
     await other.say(pb.Command(channel=5, join=pb.Join(session="md")))
     await other.attached(5)
@@ -125,7 +123,7 @@ async def test_hold(channel: grpc.aio.Channel, stream: Attachment, exchange: Exc
     assert [(each.owner, each.held) for each in held] == [(True, False), (False, True)]
 
     for text in ("a", "b", "c"):
-        await exchange.send(text=text)
+        await endpoint.exchange.send(text=text)
     assert [frame.payload for frame in await stream.frames(1, 3)] == [b"a", b"b", b"c"]
     lag = (await sessions_of(channel).GetSession(pb.GetSessionRequest(session="md"))).session.subscribers[1]
     assert lag.lag_entries == 3
@@ -139,9 +137,10 @@ async def test_hold(channel: grpc.aio.Channel, stream: Attachment, exchange: Exc
     assert other.heard(pb.Gap) == []
 
 
-async def test_skip(channel: grpc.aio.Channel, stream: Attachment, exchange: Exchange) -> None:
+async def test_skip(channel: grpc.aio.Channel, stream: Attachment, endpoint: Endpoint) -> None:
     """The tail of a tiny journal passes a reader that holds: one gap, and on with the oldest entry that is left."""
-    await stream.open(1, opening(f"{exchange.ws}/numbered?count=1000&size=100&feed=skip&start=subscribe", **TINY))
+    path = "/numbered?count=1000&size=100&feed=skip&start=subscribe"
+    await stream.open(1, endpoint.opening(path, session="md", **TINY))
     other = Attachment(channel)
     join = pb.Join(session="md", start=OLDEST, delivery=pb.Delivery(overflow=pb.OVERFLOW_SKIP))
     await other.say(pb.Command(channel=1, join=join))
@@ -169,11 +168,10 @@ async def test_skip(channel: grpc.aio.Channel, stream: Attachment, exchange: Exc
     assert other.heard(pb.Gap) == []
 
 
-async def test_detach_on_overflow(channel: grpc.aio.Channel, stream: Attachment, exchange: Exchange) -> None:
+async def test_detach_on_overflow(channel: grpc.aio.Channel, stream: Attachment, endpoint: Endpoint) -> None:
     """With DETACH the channel ends, told where to resume; the session goes on, and resuming gives the gap."""
-    opened = await stream.open(
-        1, opening(f"{exchange.ws}/numbered?count=1000&size=100&feed=detach&start=subscribe", **TINY)
-    )
+    path = "/numbered?count=1000&size=100&feed=detach&start=subscribe"
+    opened = await stream.open(1, endpoint.opening(path, session="md", **TINY))
     other = Attachment(channel)
     join = pb.Join(session="md", start=OLDEST, delivery=pb.Delivery(overflow=pb.OVERFLOW_DETACH))
     await other.say(pb.Command(channel=1, join=join))
@@ -203,9 +201,10 @@ async def test_detach_on_overflow(channel: grpc.aio.Channel, stream: Attachment,
 
 
 async def test_detach_leaves_the_session_to_others(
-    channel: grpc.aio.Channel, stream: Attachment, exchange: Exchange
+    channel: grpc.aio.Channel, stream: Attachment, endpoint: Endpoint
 ) -> None:
-    await stream.open(1, opening(f"{exchange.ws}/idle"))
+    exchange = endpoint.exchange
+    await stream.open(1, endpoint.opening("/idle", session="md"))
     other = Attachment(channel)
     await other.say(pb.Command(channel=1, join=pb.Join(session="md")))
     await other.attached(1)
@@ -220,8 +219,7 @@ async def test_detach_leaves_the_session_to_others(
     await other.say(pb.Command(channel=1, detach=pb.Detach()))
     ended = await other.ended(1)
     assert (ended.cause.reason, ended.session_closed) == (types.REASON_DETACHED, True)
-    record = await exchange.closed()
-    assert (record["closed_by"], record["close_code_received"]) == ("peer_close", 1000)
+    endpoint.check_goodbye(await exchange.closed(), 1000)
 
 
 async def test_owner_closes_for_all(channel: grpc.aio.Channel, stream: Attachment, exchange: Exchange) -> None:
@@ -262,19 +260,21 @@ async def test_reader_only_detaches(channel: grpc.aio.Channel, stream: Attachmen
     assert (record["state"], record["frames_received"], record["pings_received"]) == ("open", 0, 0)
 
 
-async def test_half_close(stream: Attachment, exchange: Exchange) -> None:
+async def test_half_close(stream: Attachment, endpoint: Endpoint) -> None:
     """No more commands; delivery goes on to the end, each channel ends exactly once, and the stream ends OK."""
-    url = f"{exchange.ws}/numbered?count=500&close=1000&feed="
+    path = "/numbered?count=500&close=1000&feed="
     await stream.say(
-        pb.Command(channel=1, open=opening(url, "one", reconnect=ONCE)),
-        pb.Command(channel=2, open=opening(url, "two", reconnect=ONCE)),
+        pb.Command(channel=1, open=endpoint.opening(path, session="one", reconnect=ONCE)),
+        pb.Command(channel=2, open=endpoint.opening(path, session="two", reconnect=ONCE)),
     )
     await stream.half_close()
     for at in (1, 2):
         assert [number(frame) for frame in await stream.frames(at, 500)] == list(range(1, 501))
-        assert (await stream.state(at, pb.SESSION_STATE_CLOSED)).close_code == 1000
+        # A raw socket has no close frame that tells an end which was meant from one that was not.
+        code, reason = (0, types.REASON_CONNECTION_LOST) if endpoint.is_raw else (1000, types.REASON_PEER_CLOSED)
+        assert (await stream.state(at, pb.SESSION_STATE_CLOSED)).close_code == code
         ended = await stream.ended(at)
-        assert (ended.cause.reason, ended.session_closed) == (types.REASON_PEER_CLOSED, True)
+        assert (ended.cause.reason, ended.session_closed) == (reason, True)
     assert (await stream.status()).code is grpc.StatusCode.OK
     assert stream.heard(pb.Ended) == []
 
@@ -285,15 +285,14 @@ async def test_half_close_without_channels(stream: Attachment) -> None:
 
 
 @pytest.mark.parametrize("how", ["cancel", "disconnect"])
-async def test_lost_stream_detaches(gateway: Gateway, exchange: Exchange, how: str) -> None:
+async def test_lost_stream_detaches(gateway: Gateway, endpoint: Endpoint, how: str) -> None:
     async with connected(gateway.address) as channel:
         stream = Attachment(channel)
-        await stream.open(1, opening(f"{exchange.ws}/idle"))
+        await stream.open(1, endpoint.opening("/idle", session="md"))
         if how == "cancel":
             stream.cancel()
-            await exchange.closed()
-    record = await exchange.closed()
-    assert (record["closed_by"], record["close_code_received"]) == ("peer_close", 1000)
+            await endpoint.exchange.closed()
+    endpoint.check_goodbye(await endpoint.exchange.closed(), 1000)
 
 
 # ---- Names. ----

@@ -38,7 +38,8 @@ class Wrong:
 
     name: str
     answer: str  # As docs/errors.md has it.
-    says: str  # What the message must contain. {ws} and {exchange} stand for the exchange's URL and its host and port.
+    says: str  # What the message must contain.
+    # In it and in `before`, {ws} and {tcp} stand for URLs of the exchange, {exchange} for host and port of the first.
     command: Command
     url: str = "{ws}/idle"  # Put into an Open that has no target; empty: leave it without.
     before: tuple[Command, ...] = field(default=())  # Commands of the same stream that must succeed first.

@@ -1,116 +1,125 @@
-// The connection's way in: upgrade, reading, answers, and its end. What it sends is in sending.cc.
+// The connection's way in: upgrade or preamble, reading, answers, and its end. What it sends is in sending.cc.
 #include "exchange/connection.h"
 
 #include <algorithm>
-#include <boost/asio/error.hpp>
-#include <boost/asio/socket_base.hpp>
-#include <boost/asio/ssl/error.hpp>
 
 namespace exchange {
 namespace {
 
 using namespace std::chrono_literals;
 
-constexpr size_t kMaxUpgradeBytes = 64 << 10;
+constexpr size_t kMaxHeadBytes = 64 << 10;    // of an upgrade request or preamble
 constexpr size_t kMaxPendingBytes = 4 << 20;  // of echoes and pongs; reading waits above it
-constexpr uint64_t kMaxMessageBytes = 64 << 20;
 constexpr Clock::duration kCloseAnswer = 5s;  // how long a client may take to answer a close frame
 
 }  // namespace
 
 Connection::Connection(Shared& shared, std::unique_ptr<Wire> wire, std::shared_ptr<ConnectionRecord> record)
-    : shared_(shared),
-      wire_(std::move(wire)),
+    : Accepted(std::move(wire)),
+      shared_(shared),
       record_(std::move(record)),
       feed_timer_(wire_->socket().get_executor()),
       fault_timer_(wire_->socket().get_executor()),
-      end_timer_(wire_->socket().get_executor()) {}
+      write_timer_(wire_->socket().get_executor()),
+      close_timer_(wire_->socket().get_executor()) {}
 
-void Connection::Start(AcceptMode mode) {
-  error_code ignored;
-  wire_->socket().set_option(asio::ip::tcp::no_delay(true), ignored);
-  if (mode.kind == AcceptMode::Kind::kReset) return Abort("accept:reset");
-  if (mode.kind == AcceptMode::Kind::kSilent) {
-    // Below TLS, so that the handshake gets no answer either. Reading on tells when the client gives up.
-    wire_->socket().async_read_some(asio::buffer(read_buffer_), [self = shared_from_this()](error_code error, size_t) {
-      if (error) return self->PeerGone(error);
-      self->Start({.kind = AcceptMode::Kind::kSilent});
-    });
-    return;
-  }
+void Connection::Begin(const AcceptMode& mode) {
   if (mode.kind == AcceptMode::Kind::kNeverUpgrade) plan_.fault = Fault{.kind = Fault::Kind::kNeverUpgrade};
   if (mode.kind == AcceptMode::Kind::kSlowHandshake) {
     plan_.fault = Fault{.kind = Fault::Kind::kSlowHandshake, .delay = mode.delay};
   }
-  wire_->Handshake([self = shared_from_this()](error_code error) {
-    if (error) return self->PeerGone(error);
-    self->record_->server_name = self->wire_->ServerName();
-    self->ReadUpgrade();
-  });
+  record_->server_name = wire_->ServerName();
+  ReadHead();
 }
 
-void Connection::ReadUpgrade() {
+void Connection::ReadHead() {
   read_under_way_ = true;
-  wire_->Read(asio::buffer(read_buffer_), [self = shared_from_this()](error_code error, size_t size) {
+  wire_->Read(asio::buffer(read_buffer_), [self = Self()](error_code error, size_t size) {
     self->read_under_way_ = false;
     if (error) return self->PeerGone(error);
-    // Once the request is whole (and its answer is late, or never comes), this goes on only to see the client leave.
+    // Once the head is whole (and its answer is late, or never comes), this goes on only to see the client leave.
     const bool whole = !self->record_->target.empty();
     self->input_.append(self->read_buffer_.data(), size);
     if (self->record_->state != ConnectionRecord::State::kHandshake) return self->Parse();
-    const size_t end = self->input_.find("\r\n\r\n");
-    if (self->input_.size() > kMaxUpgradeBytes) return self->Abort("protocol_error");
-    if (whole || end == std::string::npos) return self->ReadUpgrade();
-
-    const auto request = ParseHttpRequest(std::string_view(self->input_).substr(0, end + 4));
-    self->input_.erase(0, end + 4);
-    if (!request) {
-      self->record_->protocol_error = request.error();
-      return self->End(Ending::kGoodbye, "protocol_error");
-    }
-    self->record_->target = request->target;
-    self->record_->headers = request->headers;
-    const auto refuse = [&](int status, const std::string& why) {
-      self->record_->status = status;
-      self->pending_ = PlainResponse(status, "", why);
-      self->End(Ending::kGoodbye, "status");
-    };
-    const auto target = ParseTarget(request->target);
-    if (!target) return refuse(400, target.error());
-    auto plan = ParsePlan(*target);
-    if (!plan) return refuse(400, plan.error());
-    if (self->plan_.fault) plan->fault = self->plan_.fault;  // the accept mode's
-    if (plan->fault && plan->fault->kind == Fault::Kind::kNeverUpgrade) {
-      self->record_->faults.emplace_back("never_upgrade");
-      return self->ReadUpgrade();
-    }
-    if (plan->fault && plan->fault->kind == Fault::Kind::kSlowHandshake) {
-      self->record_->faults.emplace_back("slow_handshake");
-      self->fault_timer_.expires_after(plan->fault->delay);
-      plan->fault.reset();
-      self->fault_timer_.async_wait([self, request = *request, plan = *plan](error_code cancelled) {
-        if (!cancelled) self->Answer(request, plan);
-      });
-      return self->ReadUpgrade();
-    }
-    self->Answer(*request, *plan);
-    if (self->record_->state == ConnectionRecord::State::kOpen) self->Parse();
+    const std::string_view mark = self->record_->raw() ? "\n" : "\r\n\r\n";
+    size_t end = self->input_.find(mark);
+    if (self->input_.size() > kMaxHeadBytes) return self->Abort("protocol_error");
+    if (whole || end == std::string::npos) return self->ReadHead();
+    end += mark.size();
+    const std::string head = self->input_.substr(0, end);
+    self->input_.erase(0, end);
+    if (self->record_->raw()) return self->ReceivePreamble(head);
+    const auto request = ParseHttpRequest(head);
+    if (request) return self->ReceiveUpgrade(*request);
+    self->record_->protocol_error = request.error();
+    self->End(Ending::kGoodbye, "protocol_error");
   });
 }
 
-void Connection::Answer(const HttpRequest& request, const Plan& plan) {
-  UpgradeAnswer answer = AnswerUpgrade(request, plan);
-  if (answer.status == 101) {
-    auto source = shared_.feeds.Open(plan);
-    if (source) {
-      source_ = std::move(*source);
-    } else {
-      answer = {.status = 409, .response = PlainResponse(409, "", source.error())};
-    }
+void Connection::ReceiveUpgrade(const HttpRequest& request) {
+  record_->target = request.target;
+  record_->headers = request.headers;
+  Prepare(request.target, request);
+}
+
+void Connection::ReceivePreamble(std::string_view line) {
+  constexpr std::string_view kBegin = "FAIRLEAD-TEST ";
+  if (!line.starts_with(kBegin)) {
+    record_->protocol_error = "the preamble is not FAIRLEAD-TEST, a target and LF";
+    return End(Ending::kGoodbye, "protocol_error");
   }
-  record_->status = answer.status;
-  pending_ = answer.response;
-  if (answer.status != 101) return End(Ending::kGoodbye, "status");
+  record_->target = line.substr(kBegin.size(), line.size() - kBegin.size() - 1);
+  Prepare(record_->target, std::nullopt);
+}
+
+void Connection::Prepare(const std::string& target_text, std::optional<HttpRequest> upgrade) {
+  const auto target = ParseTarget(target_text);
+  if (!target) return Refuse(400, target.error());
+  auto plan = ParsePlan(*target, record_->raw());
+  if (!plan) return Refuse(400, plan.error());
+  if (plan_.fault) plan->fault = plan_.fault;  // the accept mode's
+  if (plan->fault && plan->fault->kind == Fault::Kind::kNeverUpgrade) {
+    record_->faults.emplace_back("never_upgrade");
+    return ReadHead();
+  }
+  if (plan->fault && plan->fault->kind == Fault::Kind::kSlowHandshake) {
+    record_->faults.emplace_back("slow_handshake");
+    fault_timer_.expires_after(plan->fault->delay);
+    plan->fault.reset();
+    fault_timer_.async_wait([self = Self(), upgrade = std::move(upgrade), plan = *plan](error_code cancelled) {
+      if (!cancelled) self->Answer(upgrade, plan);
+    });
+    return ReadHead();
+  }
+  Answer(upgrade, *plan);
+  if (record_->state == ConnectionRecord::State::kOpen) Parse();
+}
+
+void Connection::Refuse(int status, const std::string& why) {
+  if (record_->raw()) {  // there is no word for it: the record has it
+    record_->protocol_error = why;
+    return End(Ending::kGoodbye, "protocol_error");
+  }
+  record_->status = status;
+  pending_ = PlainResponse(status, "", why);
+  head_bytes_ = pending_.size();
+  End(Ending::kGoodbye, "status");
+}
+
+void Connection::Answer(const std::optional<HttpRequest>& upgrade, const Plan& plan) {
+  UpgradeAnswer answer;
+  if (upgrade) answer = AnswerUpgrade(*upgrade, plan);
+  if (!upgrade || answer.status == 101) {
+    auto source = shared_.feeds.Open(plan);
+    if (!source) return Refuse(409, source.error());
+    source_ = std::move(*source);
+  }
+  if (upgrade) {
+    record_->status = answer.status;
+    pending_ = answer.response;
+    head_bytes_ = pending_.size();
+    if (answer.status != 101) return End(Ending::kGoodbye, "status");
+  }
   Opened(plan, answer);
 }
 
@@ -119,11 +128,8 @@ void Connection::Opened(const Plan& plan, const UpgradeAnswer& answer) {
   record_->state = ConnectionRecord::State::kOpen;
   record_->opened_at_unix_ns = UnixNanoseconds();
   record_->subprotocol = answer.subprotocol;
-  if (answer.deflate) {
-    record_->extensions = answer.deflate->extension;
-    deflater_.emplace(answer.deflate->window_bits, answer.deflate->keep_context);
-  }
-  parser_ = MessageParser(answer.deflate.has_value(), kMaxMessageBytes);
+  if (answer.deflate) record_->extensions = answer.deflate->extension;
+  codec_ = record_->raw() ? MakeFrameCodec(plan_.framing) : MakeWebSocketCodec(answer.deflate, plan_.fragment);
   logged_in_ = plan_.login == Plan::Login::kNone;
   if (plan_.fault && plan_.fault->kind == Fault::Kind::kResetAtByte && !plan_.fault_after_frames &&
       !plan_.fault_after_time) {
@@ -131,7 +137,7 @@ void Connection::Opened(const Plan& plan, const UpgradeAnswer& answer) {
     plan_.fault.reset();
   } else if (plan_.fault && plan_.fault_after_time) {
     fault_timer_.expires_after(*plan_.fault_after_time);
-    fault_timer_.async_wait([self = shared_from_this()](error_code cancelled) {
+    fault_timer_.async_wait([self = Self()](error_code cancelled) {
       if (!cancelled) self->Apply(*self->plan_.fault);
     });
   } else if (plan_.fault && plan_.fault_after_frames.value_or(0) == 0) {
@@ -145,7 +151,7 @@ void Connection::ReadOn() {
   if (read_under_way_ || never_read_ || record_->state == ConnectionRecord::State::kClosed) return;
   if (pending_.size() > kMaxPendingBytes) return;  // Pump comes back here
   read_under_way_ = true;
-  wire_->Read(asio::buffer(read_buffer_), [self = shared_from_this()](error_code error, size_t size) {
+  wire_->Read(asio::buffer(read_buffer_), [self = Self()](error_code error, size_t size) {
     self->read_under_way_ = false;
     if (error) return self->PeerGone(error);
     self->input_.append(self->read_buffer_.data(), size);
@@ -158,13 +164,13 @@ void Connection::Parse() {
   const auto deaf = [this] {
     return record_->state == ConnectionRecord::State::kClosed || ending_ == Ending::kFin || ending_ == Ending::kGoodbye;
   };
-  if (!deaf()) parser_.Append(input_);
+  if (!deaf()) codec_->Append(input_);
   input_.clear();
   while (!deaf()) {
-    auto message = parser_.Next();
+    auto message = codec_->Next();
     if (!message) {
       record_->protocol_error = message.error().text;
-      BeginClose(message.error().code, message.error().text);
+      if (!record_->raw()) BeginClose(message.error().code, message.error().text);
       End(Ending::kGoodbye, "protocol_error");
       break;
     }
@@ -178,7 +184,7 @@ void Connection::Parse() {
 void Connection::Receive(Message message) {
   switch (message.opcode) {
     case Opcode::kPing:
-      if (!no_pong_ && !silent_ && !closing_) AppendFrame(pending_, Opcode::kPong, message.payload);
+      if (!no_pong_) Queue(Opcode::kPong, message.payload, false);
       return shared_.records.Receive(*record_, Opcode::kPing, std::move(message.payload));
     case Opcode::kPong:
       return shared_.records.Receive(*record_, Opcode::kPong, std::move(message.payload));
@@ -187,21 +193,11 @@ void Connection::Receive(Message message) {
     default:
       break;
   }
-  std::string problem;
-  if (message.compressed) {
-    auto inflated = Inflate(message.payload, kMaxMessageBytes);
-    if (!inflated) problem = "the message does not inflate";
-    message.payload = inflated ? std::move(*inflated) : std::string();
-  }
-  if (message.opcode == Opcode::kText && !IsUtf8(message.payload)) problem = "a text message is not UTF-8";
-  if (!problem.empty()) {
-    record_->protocol_error = problem;
-    BeginClose(1007, problem);
-    return End(Ending::kGoodbye, "protocol_error");
-  }
-  if (plan_.feed == Plan::Feed::kEcho) {
+  if (!plan_.reply_to.empty() && message.payload.contains(plan_.reply_to)) {
+    if (!no_pong_) Queue(message.opcode, plan_.reply, false);
+  } else if (plan_.feed == Plan::Feed::kEcho) {
     Queue(message.opcode, message.payload, true);
-  } else if (message.opcode == Opcode::kText) {
+  } else if (message.opcode == Opcode::kText || record_->raw()) {
     AnswerText(message.payload);
   }
   shared_.records.Receive(*record_, message.opcode, std::move(message.payload));
@@ -242,41 +238,32 @@ void Connection::ReceiveClose(const std::string& payload) {
 
 void Connection::BeginClose(uint16_t code, std::string_view reason) {
   if (closing_) return;
+  if (!record_->raw() && !silent_)
+    codec_->Write(pending_, {.opcode = Opcode::kClose, .payload = ClosePayload(code, reason)});
   closing_ = true;
   source_.reset();
+  if (record_->raw()) return End(Ending::kGoodbye, "exchange_close");  // it has no close frame
   record_->close_code_sent = code == 0 ? 1005 : code;
-  if (!silent_) AppendFrame(pending_, Opcode::kClose, ClosePayload(code, reason));
-  end_timer_.expires_after(kCloseAnswer);
-  end_timer_.async_wait([self = shared_from_this()](error_code cancelled) {
+  close_timer_.expires_after(kCloseAnswer);
+  close_timer_.async_wait([self = Self()](error_code cancelled) {
     if (!cancelled) self->End(Ending::kGoodbye, "exchange_close");
   });
 }
 
 void Connection::PeerGone(error_code error) {
-  const bool eof = error == asio::error::eof || error == asio::ssl::error::stream_truncated;
+  const bool eof = IsEof(error);
   Close(!ending_why_.empty()           ? ending_why_
         : record_->close_code_received ? "peer_close"
         : eof                          ? "peer_eof"
                                        : "peer_reset");
 }
 
-void Connection::Abort(const std::string& why) {
-  error_code ignored;
-  wire_->socket().set_option(asio::socket_base::linger(true, 0), ignored);
-  Close(why);
-}
-
-void Connection::Close(const std::string& why) {
-  if (record_->state == ConnectionRecord::State::kClosed) return;
+void Connection::Closed(const std::string& why) {
   record_->state = ConnectionRecord::State::kClosed;
   record_->closed_by = why;
   record_->closed_at_unix_ns = UnixNanoseconds();
   source_.reset();
-  feed_timer_.cancel();
-  fault_timer_.cancel();
-  end_timer_.cancel();
-  error_code ignored;
-  wire_->socket().close(ignored);
+  for (Timer* timer : {&feed_timer_, &fault_timer_, &write_timer_, &close_timer_}) timer->cancel();
   shared_.connections.erase(record_->id);
 }
 

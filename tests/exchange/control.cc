@@ -7,12 +7,12 @@
 #include <expected>
 #include <vector>
 
+#include "exchange/control_request.h"
+#include "exchange/http_control.h"
 #include "exchange/record_json.h"
 
 namespace exchange {
 namespace {
-
-namespace json = boost::json;
 
 constexpr const char* kHelp[] = {
     "GET /connections[?target=SUBSTRING]: every connection, oldest first, without headers and frames",
@@ -20,51 +20,23 @@ constexpr const char* kHelp[] = {
     "GET /feeds: the numbering feeds, with their latest number",
     "POST /fault {connection, kind, ...}: kind is drop, reset, reset_at_byte {byte}, stall, half_close, close {code, "
     "reason}, "
-    "corrupt {corruption: opcode|masked|rsv|utf8|continuation|long_ping}, silent, no_pong, never_read, lift",
-    "POST /accept {mode, ms}: mode is normal, refuse, reset, silent, never_upgrade, slow_handshake {ms}; for new "
-    "connections",
+    "corrupt {corruption: opcode|masked|rsv|utf8|continuation|long_ping|short_length|long_length}, partial {then: fin|"
+    "reset}, silent, no_pong, never_read, lift",
+    "POST /accept {mode, ms, on}: mode is normal, refuse, reset, silent, never_upgrade, slow_handshake {ms}; for new "
+    "connections; on is ws, wss, http, https, tcp, tls; absent: all",
     "POST /send {connection, text|base64|ping|pong}: one message or control frame outside the feed",
+    "GET /http/connections, GET /http/requests[?target=SUBSTRING], GET /http/requests/ID, GET /http/summary: HTTP",
+    "POST /http_fault {kind, byte, idle_ms, goodbye, count, target}: for the next requests; kind is reset_request_at, "
+    "reset_response_at, close_response_at, stall_at, never_answer, close_idle, reset_idle, half_close; with "
+    "connection: "
+    "at once, kind drop, reset, half_close",
+    "POST /answer {base64|text, close, reset, count, target}: these bytes answer the next requests; with connection: "
+    "sent at once",
     "POST /reset {connections}: forgets closed connections and unused feeds; with connections true, resets the live "
     "ones first "
     "and accepts normally again",
     "connection is an id, \"latest\" (the latest open one), \"all\" (open ones), or {target: SUBSTRING} (open ones)",
 };
-
-struct Failure {
-  int status = 400;
-  std::string text;
-};
-template <typename T>
-using Result = std::expected<T, Failure>;
-
-auto Fail(int status, std::string text) { return std::unexpected(Failure{status, std::move(text)}); }
-
-std::string Text(const json::string& text) { return {text.data(), text.size()}; }
-
-Result<json::object> ParseBody(const std::string& body) {
-  if (body.empty()) return json::object();
-  json::error_code error;
-  auto value = json::parse({body.data(), body.size()}, error);
-  if (error || !value.is_object()) return Fail(400, "the body is not a JSON object");
-  return value.as_object();
-}
-
-// JSON members as the parameters that a query would have.
-Result<Parameters> ToParameters(const json::object& body) {
-  Parameters parameters;
-  for (const auto& member : body) {
-    const std::string name(member.key().data(), member.key().size());
-    const json::value& value = member.value();
-    if (value.is_string()) {
-      parameters[name] = Text(value.as_string());
-    } else if (value.is_number()) {
-      parameters[name] = json::serialize(value);
-    } else {
-      return Fail(400, name + " must be a string or a number");
-    }
-  }
-  return parameters;
-}
 
 using Connections = std::vector<std::shared_ptr<Connection>>;
 
@@ -159,6 +131,7 @@ Result<json::object> PostAccept(const Control::SetAccept& set_accept, const json
   auto parameters = ToParameters(body);
   if (!parameters) return std::unexpected(parameters.error());
   const auto mode = parameters->extract("mode");
+  const auto on = parameters->extract("on");
   if (!mode) return Fail(400, "mode is missing");
   AcceptMode accept;
   const std::string& name = mode.mapped();
@@ -181,7 +154,7 @@ Result<json::object> PostAccept(const Control::SetAccept& set_accept, const json
     return Fail(400, "there is no mode " + name);
   }
   if (!parameters->empty()) return Fail(400, "unknown member " + parameters->begin()->first);
-  set_accept(accept);
+  if (!set_accept(accept, on ? on.mapped() : "")) return Fail(400, "there is no listener " + on.mapped());
   return json::object{{"mode", name}};
 }
 
@@ -211,31 +184,36 @@ Result<json::object> PostSend(Shared& shared, json::object body) {
   return json::object{{"sent", Ids(sent)}};
 }
 
-Result<json::object> PostReset(Shared& shared, const Control::SetAccept& set_accept, const json::object& body) {
+Result<json::object> PostReset(Shared& shared, HttpShared& http, const Control::SetAccept& set_accept,
+                               const json::object& body) {
   const auto* connections = body.if_contains("connections");
   if (body.size() > (connections ? 1 : 0) || (connections && !connections->is_bool())) {
     return Fail(400, "reset takes only {\"connections\": true}");
   }
   if (connections && connections->as_bool()) {
     while (!shared.connections.empty()) shared.connections.begin()->second->Abort("fault:reset");
-    set_accept({});
+    set_accept({}, "");
   }
+  ResetHttp(http, connections && connections->as_bool());
   shared.records.Forget();
   shared.feeds.Forget();
   return json::object{};
 }
 
-Result<json::object> Dispatch(Shared& shared, const Control::SetAccept& set_accept, const std::string& method,
-                              const std::string& text, const std::string& body) {
+Result<json::object> Dispatch(Shared& shared, HttpShared& http, const Control::SetAccept& set_accept,
+                              const std::string& method, const std::string& text, const std::string& body) {
   const auto target = ParseTarget(text);
   if (!target) return Fail(400, target.error());
   constexpr std::string_view kOne = "/connections/";
   const std::string& path = target->path;
   const bool lists = path == "/connections";
-  const bool reads = lists || path == "/feeds" || path == "/help" || path.starts_with(kOne);
-  const bool writes = path == "/fault" || path == "/accept" || path == "/send" || path == "/reset";
+  const bool http_reads = path.starts_with("/http/");
+  const bool http_writes = path == "/http_fault" || path == "/answer";
+  const bool reads = lists || path == "/feeds" || path == "/help" || path.starts_with(kOne) || http_reads;
+  const bool writes = http_writes || path == "/fault" || path == "/accept" || path == "/send" || path == "/reset";
   if (!reads && !writes) return Fail(404, "there is no " + path + "; GET /help lists what there is");
   if (method != (reads ? "GET" : "POST")) return Fail(405, path + " takes " + (reads ? "GET" : "POST"));
+  if (http_reads) return GetHttp(http, path, target->query);
   if (!lists && !target->query.empty()) return Fail(400, "unknown parameter " + target->query.begin()->first);
   if (lists) return ListConnections(shared, target->query);
   if (path == "/feeds") return ListFeeds(shared);
@@ -243,10 +221,11 @@ Result<json::object> Dispatch(Shared& shared, const Control::SetAccept& set_acce
   if (reads) return GetConnection(shared, path.substr(kOne.size()));
   auto object = ParseBody(body);
   if (!object) return std::unexpected(object.error());
+  if (http_writes) return PostHttp(http, path, std::move(*object));
   if (path == "/fault") return PostFault(shared, std::move(*object));
   if (path == "/accept") return PostAccept(set_accept, *object);
   if (path == "/send") return PostSend(shared, std::move(*object));
-  return PostReset(shared, set_accept, *object);
+  return PostReset(shared, http, set_accept, *object);
 }
 
 }  // namespace
@@ -254,7 +233,7 @@ Result<json::object> Dispatch(Shared& shared, const Control::SetAccept& set_acce
 ControlReply Control::Execute(const std::string& method, const std::string& target, const std::string& body) {
   Result<json::object> result;
   try {
-    result = Dispatch(shared_, set_accept_, method, target, body);
+    result = Dispatch(shared_, http_, set_accept_, method, target, body);
   } catch (const std::exception& error) {  // a listener that does not get its port back, for one
     result = Fail(409, error.what());
   }

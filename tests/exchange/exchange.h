@@ -1,6 +1,6 @@
-// The simulated exchange: a WebSocket server that sends numbered feeds and recordings, misbehaves on demand, and
-// remembers what it sent and received. README.md describes the feeds (chosen by URL), the faults and the control
-// endpoint.
+// The simulated exchange: a server of WebSocket, HTTP and raw sockets that sends numbered feeds and recordings, answers
+// requests, misbehaves on demand, and remembers what it sent and received. README.md describes feeds and endpoints
+// (chosen by URL), the faults and the control endpoint.
 #pragma once
 
 #include <cstdint>
@@ -10,9 +10,13 @@
 namespace exchange {
 
 struct Options {
-  std::string address = "127.0.0.1";  // of all three listeners
+  std::string address = "127.0.0.1";  // of all listeners
   uint16_t ws_port = 0;               // 0 = any free one
   uint16_t wss_port = 0;
+  uint16_t http_port = 0;
+  uint16_t https_port = 0;
+  uint16_t tcp_port = 0;
+  uint16_t tls_port = 0;
   uint16_t control_port = 0;
   std::string recordings;         // directory; empty = $FAIRLEAD_RECORDINGS, else ../shared/recordings
   uint64_t max_records = 10'000;  // connections remembered; then the oldest closed one is forgotten, and counted
@@ -38,10 +42,18 @@ class Exchange {
 
   uint16_t ws_port() const;
   uint16_t wss_port() const;
+  uint16_t http_port() const;
+  uint16_t https_port() const;
+  uint16_t tcp_port() const;
+  uint16_t tls_port() const;
   uint16_t control_port() const;
-  const std::string& ca_pem() const;  // what a client must trust for wss; made anew for each Exchange
+  const std::string& ca_pem() const;  // what a client must trust for wss, https and tls; made anew for each Exchange
   // "ws://127.0.0.1:PORT/idle" for Url("/idle"); "wss://localhost:PORT/idle" with `tls`.
   std::string Url(const std::string& target, bool tls = false) const;
+  std::string HttpUrl(const std::string& target) const;   // "http://127.0.0.1:PORT/echo"
+  std::string HttpsUrl(const std::string& target) const;  // "https://localhost:PORT/echo"
+  std::string TcpUrl() const;                             // "tcp://127.0.0.1:PORT": the preamble chooses the feed
+  std::string TlsUrl() const;                             // "tls://localhost:PORT"
 
   // The same as an HTTP request to the control port: Control("POST", "/fault",
   // R"({"connection":"all","kind":"drop"})"). Waits until it is done. Never throws; what is wrong is a status of 4xx

@@ -16,10 +16,14 @@ void AppendNumber(std::string& out, uint64_t number) {
   out.append(digits, end);
 }
 
-// "17 xxxxxxxx" of `size` bytes, or the bare number when that is longer.
-void WriteNumbered(uint64_t number, uint64_t size, std::string& out) {
+// "17 xxxxxxxx" of `size` bytes, or the bare number when that is longer; with a stamp "17 1234567 xxxx".
+void WriteNumbered(uint64_t number, std::optional<Clock::time_point> stamp, uint64_t size, std::string& out) {
   out.clear();
   AppendNumber(out, number);
+  if (stamp) {
+    out.push_back(' ');
+    AppendNumber(out, static_cast<uint64_t>(std::chrono::nanoseconds(stamp->time_since_epoch()).count()));
+  }
   if (out.size() < size) out.push_back(' ');
   if (out.size() < size) out.resize(size, 'x');
 }
@@ -79,7 +83,11 @@ void WriteBook(uint64_t seed, uint64_t sequence, std::string& out) {
 class FeedSource : public Source {
  public:
   FeedSource(std::shared_ptr<Feed> feed, const Plan& plan)
-      : feed_(std::move(feed)), synthetic_(plan.feed == Plan::Feed::kSynthetic), seed_(plan.seed), size_(plan.size) {}
+      : feed_(std::move(feed)),
+        synthetic_(plan.feed == Plan::Feed::kSynthetic),
+        stamp_(plan.stamp),
+        seed_(plan.seed),
+        size_(plan.size) {}
 
   Outcome Next(Clock::time_point now, Item& item, Clock::time_point& when) override {
     if (next_ == 0) {
@@ -89,14 +97,15 @@ class FeedSource : public Source {
     }
     if (feed_->count != 0 && next_ > feed_->count) return Outcome::kEnd;
     if (feed_->rate > 0 && next_ > feed_->Head(now)) {
-      const std::chrono::duration<double> due(static_cast<double>(next_ - 1) / feed_->rate);
-      when = *feed_->started + std::chrono::ceil<Clock::duration>(due);
+      when = feed_->Due(next_);
       return Outcome::kLater;
     }
     if (synthetic_) {
       WriteBook(seed_, next_, text_);
     } else {
-      WriteNumbered(next_, size_, text_);
+      std::optional<Clock::time_point> stamp;
+      if (stamp_) stamp = feed_->rate > 0 ? feed_->Due(next_) : now;
+      WriteNumbered(next_, stamp, size_, text_);
     }
     item = {.payload = text_, .number = next_};
     feed_->driven = std::max(feed_->driven, next_);
@@ -107,6 +116,7 @@ class FeedSource : public Source {
  private:
   const std::shared_ptr<Feed> feed_;
   const bool synthetic_;
+  const bool stamp_;
   const uint64_t seed_;
   const uint64_t size_;
   uint64_t next_ = 0;  // 0 = not begun
@@ -131,6 +141,23 @@ class FixedSource : public Source {
   uint64_t left_;
   const Opcode opcode_;
   const bool compressed_;
+};
+
+// `size` bytes without framing: a frame that never ends.
+class EndlessSource : public Source {
+ public:
+  explicit EndlessSource(uint64_t size) : left_(size) {}
+
+  Outcome Next(Clock::time_point, Item& item, Clock::time_point&) override {
+    if (left_ == 0) return Outcome::kEnd;
+    item = {.payload = std::string_view(piece_).substr(0, std::min<uint64_t>(left_, piece_.size())), .unframed = true};
+    left_ -= item.payload.size();
+    return Outcome::kItem;
+  }
+
+ private:
+  const std::string piece_ = std::string(64 << 10, 'x');
+  uint64_t left_;
 };
 
 // Echo and idle: nothing of its own, and never at its end.
@@ -182,8 +209,15 @@ std::string Digits(uint64_t size) {
 uint64_t Feed::Head(Clock::time_point now) const {
   if (rate == 0 || !started) return driven;
   const double elapsed = std::chrono::duration<double>(now - *started).count();
-  const auto head = std::max(driven, static_cast<uint64_t>(elapsed * rate) + 1);
+  const auto bursts = static_cast<uint64_t>(elapsed * rate / static_cast<double>(burst)) + 1;
+  const auto head = std::max(driven, bursts * burst);
   return count == 0 ? head : std::min(head, count);
+}
+
+Clock::time_point Feed::Due(uint64_t number) const {
+  const uint64_t before = (number - 1) / burst * burst;
+  const std::chrono::duration<double> due(static_cast<double>(before) / rate);
+  return *started + std::chrono::ceil<Clock::duration>(due);
 }
 
 std::expected<std::unique_ptr<Source>, std::string> Feeds::Open(const Plan& plan) {
@@ -195,6 +229,8 @@ std::expected<std::unique_ptr<Source>, std::string> Feeds::Open(const Plan& plan
       return std::make_unique<FixedSource>(Digits(plan.size), plan.count, Opcode::kText, false);
     case Plan::Feed::kBomb:
       return std::make_unique<FixedSource>(CompressedZeros(plan.size), plan.count, Opcode::kBinary, true);
+    case Plan::Feed::kEndless:
+      return std::make_unique<EndlessSource>(plan.size);
     case Plan::Feed::kRecording: {
       auto& recording = recordings_[plan.recording];
       if (!recording) {
@@ -214,11 +250,11 @@ std::expected<std::unique_ptr<Source>, std::string> Feeds::Open(const Plan& plan
   std::shared_ptr<Feed> feed;
   if (const auto found = feeds_.find(name); !own && found != feeds_.end()) {
     feed = found->second;
-    if (feed->rate != plan.rate || feed->count != plan.count) {
-      return std::unexpected("feed " + name + " exists with another rate or count");
+    if (feed->rate != plan.rate || feed->burst != plan.burst || feed->count != plan.count) {
+      return std::unexpected("feed " + name + " exists with another rate, burst or count");
     }
   } else {
-    feed = std::make_shared<Feed>(Feed{.name = name, .rate = plan.rate, .count = plan.count});
+    feed = std::make_shared<Feed>(Feed{.name = name, .rate = plan.rate, .burst = plan.burst, .count = plan.count});
     if (!own) feeds_[name] = feed;
   }
   return std::make_unique<FeedSource>(std::move(feed), plan);

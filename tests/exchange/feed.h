@@ -24,12 +24,15 @@ using Clock = std::chrono::steady_clock;
 struct Feed {
   std::string name;
   double rate = 0;      // numbers a second; 0 = flat out: the fastest of its connections drives it
+  uint64_t burst = 1;   // numbers that come at once, `rate` / `burst` times a second
   uint64_t count = 0;   // the last number; 0 = endless
   uint64_t driven = 0;  // the latest number sent to anybody
   std::optional<Clock::time_point> started{};  // when its first connection began to receive
 
-  // The latest number that exists at `now`. Number k of a paced feed exists from (k-1)/rate after its start.
+  // The latest number that exists at `now`. Number k of a paced feed exists from Due(k), (k-1)/rate after its start; in
+  // bursts, from when the first of its burst does.
   uint64_t Head(Clock::time_point now) const;
+  Clock::time_point Due(uint64_t number) const;
 };
 
 // One message to be sent. `payload` is valid until the next call of Next.
@@ -38,6 +41,7 @@ struct Item {
   std::string_view payload;
   uint64_t number = 0;      // 0 = none
   bool compressed = false;  // `payload` is a deflate stream already
+  bool unframed = false;    // `payload` goes out as it is, without framing
 };
 
 // One connection's view of what it sends.

@@ -17,32 +17,49 @@ namespace {
 
 constexpr const char* kHelp = R"(usage: exchange [FLAGS]
 
-A simulated exchange on WebSocket (ws and wss) for tests, demo and benchmarks. A client chooses feed and faults by the path and
-query of its URL; faults on demand, and what was sent and received, are at the control endpoint (GET /help there lists them).
+A simulated exchange for tests, demo and benchmarks: WebSocket, HTTP and raw sockets, each plain and with TLS. A client chooses
+feed or answer, and faults, by the path and query of its URL (on raw sockets: of its preamble); faults on demand, and what was sent and received, are at the control endpoint (GET /help there lists them).
 
   --address ADDRESS     IP address of all listeners (default 127.0.0.1)
   --ws-port PORT        plain WebSocket (default 0: any free port)
   --wss-port PORT       WebSocket over TLS (default 0: any free port)
+  --http-port PORT      plain HTTP/1.1 (default 0: any free port)
+  --https-port PORT     HTTP/1.1 over TLS (default 0: any free port)
+  --tcp-port PORT       raw sockets (default 0: any free port)
+  --tls-port PORT       raw sockets over TLS (default 0: any free port)
   --control-port PORT   control endpoint, HTTP (default 0: any free port)
   --recordings DIR      directory of recordings (default: $FAIRLEAD_RECORDINGS, else ../shared/recordings)
-  --ca-out FILE         where to write the certificate authority that wss clients must trust, as PEM
+  --ca-out FILE         where to write the certificate authority that TLS clients must trust, as PEM
                         (default: a file in the directory for temporary files, removed at the end)
   --help                this text
 
 When ready, prints one line:
-  exchange ready ws=HOST:PORT wss=HOST:PORT control=HOST:PORT ca=PATH
+  exchange ready ws=HOST:PORT wss=HOST:PORT control=HOST:PORT ca=PATH http=HOST:PORT https=HOST:PORT tcp=HOST:PORT tls=HOST:PORT
 SIGTERM and SIGINT end it with status 0. A wrong flag ends it with status 2.
 
-feeds (default values in parentheses; rate in messages a second, 0 = flat out; count 0 = endless)
+feeds of WebSockets and raw sockets (default values in parentheses; rate in messages a second, 0 = flat out; count 0 = endless)
   /numbered?rate=(0)&count=(0)&size=(0)&feed=(default)&start=(open)|subscribe
   /synthetic?seed=(1)&rate=(0)&count=(0)&feed=(default)&start=(open)|subscribe
   /recording/NAME?speed=(flat)|recorded|FACTOR&count=(0)&start=(open)|subscribe
   /login?reject=(0)|1&mute=(0)|1 and all of /numbered
-  /echo   /idle   /big?size=(16777216)&count=(1)   /bomb?size=(1073741824)&count=(1)
+  /echo   /idle   /big?size=(16777216)&count=(1)   /bomb?size=(1073741824)&count=(1)   /endless?bytes=(16777216)
 every feed
-  close=CODE  deflate=(0)|1|context  fragment=BYTES  subprotocol=NAME|none  status=N  retry_after=TEXT  tag=ANY  token=ANY
-  fault=drop|reset|reset_at_byte|stall|half_close|close|corrupt|silent|no_pong|never_read|never_upgrade|slow_handshake
-  with after=FRAMES or after_ms=MS, and byte=N, code=N, reason=TEXT, corruption=KIND, ms=N as the fault needs
+  close=CODE  write=BYTES  write_pause_us=US  reply_to=TEXT  reply=TEXT  tag=ANY  token=ANY
+  fault=drop|partial|reset|reset_at_byte|stall|half_close|close|corrupt|silent|no_pong|never_read|never_upgrade|slow_handshake
+  with after=FRAMES or after_ms=MS, and byte=N, code=N, reason=TEXT, corruption=KIND, then=fin|reset, ms=N as the fault needs
+WebSockets
+  deflate=(0)|1|context  fragment=BYTES  subprotocol=NAME|none  status=N  retry_after=TEXT
+raw sockets, whose first line is "FAIRLEAD-TEST /feed?query" and LF
+  framing=(delimiter)&delimiter=(%0D%0A)   framing=length&width=1|2|(4)|8&order=(big)|little&counts_itself=(0)|1   framing=none
+
+HTTP answers
+  /echo?raw=(0)|1   /order?id=ID   /depth?levels=(10)   /big?size=(16777216)   /chunked?size=(10000)&chunk=(1000)&trailers=(0)|1
+  /until_close?size=(10000)&goodbye=0|(1)   /slow?ms=(0)&first_byte_ms=(0)&byte_ms=(0)&size=(16)   /status/N?retry_after=TEXT&body=TEXT
+  /headers?count=(10)&size=(10)   /interim?count=(1)&code=(103)   /recording/NAME?index=(0)   /close?after=(1)   /close_after_write
+  /fin_then_go?ms=(0)   /raw?base64=BYTES&close=(0)|1&reset=(0)|1
+all of them
+  fault=reset_request_at|reset_response_at|close_response_at|stall_at|never_answer|close_idle|reset_idle|half_close
+  with byte=N, idle_ms=(0), goodbye=(0)|1 as the fault needs
 )";
 
 // False: the flag is wrong; `why` says so.
@@ -61,6 +78,10 @@ bool ReadFlags(int argc, char** argv, exchange::Options& options, std::string& c
     }
     uint16_t* port = name == "--ws-port"        ? &options.ws_port
                      : name == "--wss-port"     ? &options.wss_port
+                     : name == "--http-port"    ? &options.http_port
+                     : name == "--https-port"   ? &options.https_port
+                     : name == "--tcp-port"     ? &options.tcp_port
+                     : name == "--tls-port"     ? &options.tls_port
                      : name == "--control-port" ? &options.control_port
                                                 : nullptr;
     std::string* text = name == "--address"      ? &options.address
@@ -121,6 +142,8 @@ int main(int argc, char** argv) {
     const std::string& host = options.address;
     std::cout << absl::StrFormat("exchange ready ws=%s:%d wss=%s:%d control=%s:%d ca=%s", host, exchange.ws_port(),
                                  host, exchange.wss_port(), host, exchange.control_port(), ca_out)
+              << absl::StrFormat(" http=%s:%d https=%s:%d tcp=%s:%d tls=%s:%d", host, exchange.http_port(), host,
+                                 exchange.https_port(), host, exchange.tcp_port(), host, exchange.tls_port())
               << std::endl;
     int signal = 0;
     sigwait(&signals, &signal);

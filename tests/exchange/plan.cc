@@ -5,6 +5,8 @@
 #include <utility>
 #include <vector>
 
+#include "exchange/taker.h"
+
 namespace exchange {
 namespace {
 
@@ -12,6 +14,7 @@ constexpr uint64_t kMaxMessageBytes = uint64_t{1} << 30;
 
 constexpr auto kFaultNames = std::to_array<std::pair<Fault::Kind, std::string_view>>({
     {Fault::Kind::kDrop, "drop"},
+    {Fault::Kind::kPartial, "partial"},
     {Fault::Kind::kReset, "reset"},
     {Fault::Kind::kResetAtByte, "reset_at_byte"},
     {Fault::Kind::kStall, "stall"},
@@ -33,49 +36,9 @@ constexpr auto kCorruptionNames = std::to_array<std::pair<Fault::Corruption, std
     {Fault::Corruption::kUtf8, "utf8"},
     {Fault::Corruption::kContinuation, "continuation"},
     {Fault::Corruption::kLongPing, "long_ping"},
+    {Fault::Corruption::kShortLength, "short_length"},
+    {Fault::Corruption::kLongLength, "long_length"},
 });
-
-// Takes parameters by name and remembers the first error, so that the readers below need no branch each.
-class Taker {
- public:
-  explicit Taker(Parameters& parameters) : parameters_(parameters) {}
-
-  std::optional<std::string> Text(const std::string& name) {
-    const auto node = parameters_.extract(name);
-    return node ? std::optional(node.mapped()) : std::nullopt;
-  }
-  template <typename Number>
-  std::optional<Number> In(const std::string& name, Number least, Number most) {
-    const auto text = Text(name);
-    if (!text) return std::nullopt;
-    Number value{};
-    const auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), value);
-    if (error != std::errc() || end != text->data() + text->size() || !(value >= least && value <= most)) {
-      Fail(name + "=" + *text + " is not a number from " + std::to_string(least) + " to " + std::to_string(most));
-      return std::nullopt;
-    }
-    return value;
-  }
-  template <typename Choice>
-  std::optional<Choice> OneOf(const std::string& name, const std::vector<std::pair<std::string, Choice>>& choices) {
-    const auto text = Text(name);
-    if (!text) return std::nullopt;
-    for (const auto& [choice, value] : choices) {
-      if (choice == *text) return value;
-    }
-    Fail(name + "=" + *text + " is not known");
-    return std::nullopt;
-  }
-  bool Flag(const std::string& name) { return OneOf<bool>(name, {{"0", false}, {"1", true}}).value_or(false); }
-  void Fail(std::string text) {
-    if (error_.empty()) error_ = std::move(text);
-  }
-  const std::string& error() const { return error_; }
-
- private:
-  Parameters& parameters_;
-  std::string error_;
-};
 
 std::optional<std::string> PercentDecode(std::string_view text) {
   std::string decoded;
@@ -104,6 +67,8 @@ void TakeFeed(const std::string& path, Taker& take, Plan& plan) {
   const auto numbered = [&] {
     plan.feed = Plan::Feed::kNumbered;
     paced();
+    plan.burst = take.In<uint64_t>("burst", 1, 1'000'000).value_or(1);
+    plan.stamp = take.Flag("stamp");
     plan.size = take.In<uint64_t>("size", 0, kMaxMessageBytes).value_or(0);
   };
   const auto starts = [&] {
@@ -145,6 +110,10 @@ void TakeFeed(const std::string& path, Taker& take, Plan& plan) {
     plan.size = take.In<uint64_t>("size", 0, kMaxMessageBytes).value_or(16 << 20);
     plan.count = take.In<uint64_t>("count", 1, 1'000'000).value_or(1);
     starts();
+  } else if (path == "/endless") {
+    plan.feed = Plan::Feed::kEndless;
+    plan.size = take.In<uint64_t>("bytes", 1, uint64_t{1} << 40).value_or(16 << 20);
+    starts();
   } else if (path == "/bomb") {
     plan.feed = Plan::Feed::kBomb;
     plan.size = take.In<uint64_t>("size", 1, uint64_t{1} << 40).value_or(1 << 30);
@@ -154,6 +123,37 @@ void TakeFeed(const std::string& path, Taker& take, Plan& plan) {
   } else {
     take.Fail("there is no feed " + path);
   }
+}
+
+// The parameters that only raw sockets have.
+void TakeFraming(Taker& take, Framing& framing) {
+  using Kind = Framing::Kind;
+  framing.kind =
+      take.OneOf<Kind>("framing", {{"delimiter", Kind::kDelimiter}, {"length", Kind::kLength}, {"none", Kind::kNone}})
+          .value_or(Kind::kDelimiter);
+  if (framing.kind == Kind::kDelimiter) {
+    framing.delimiter = take.Text("delimiter").value_or("\r\n");
+    if (framing.delimiter.empty()) take.Fail("delimiter is empty");
+  } else if (framing.kind == Kind::kLength) {
+    framing.width = take.OneOf<uint64_t>("width", {{"1", 1}, {"2", 2}, {"4", 4}, {"8", 8}}).value_or(4);
+    framing.big_endian = take.OneOf<bool>("order", {{"big", true}, {"little", false}}).value_or(true);
+    framing.counts_itself = take.Flag("counts_itself");
+  }
+}
+
+// The parameters that only WebSockets have.
+void TakeWebSocket(Taker& take, Plan& plan) {
+  using Compression = Plan::Compression;
+  plan.fragment = take.In<uint64_t>("fragment", 0, UINT64_MAX).value_or(0);
+  if (plan.feed != Plan::Feed::kBomb) {
+    plan.compression =
+        take.OneOf<Compression>(
+                "deflate", {{"0", Compression::kOff}, {"1", Compression::kOn}, {"context", Compression::kWithContext}})
+            .value_or(Compression::kOff);
+  }
+  plan.subprotocol = take.Text("subprotocol");
+  plan.status = take.In<int>("status", 200, 599).value_or(101);
+  plan.retry_after = take.Text("retry_after").value_or("");
 }
 
 }  // namespace
@@ -186,6 +186,8 @@ std::expected<Fault, std::string> TakeFault(const std::string& name, Parameters&
     std::vector<std::pair<std::string, Fault::Corruption>> choices;
     for (const auto& [value, choice] : kCorruptionNames) choices.emplace_back(choice, value);
     fault.corruption = take.OneOf("corruption", choices).value_or(Fault::Corruption::kOpcode);
+  } else if (fault.kind == Fault::Kind::kPartial) {
+    fault.reset = take.OneOf<bool>("then", {{"fin", false}, {"reset", true}}).value_or(false);
   } else if (fault.kind == Fault::Kind::kSlowHandshake) {
     fault.delay = std::chrono::milliseconds(take.In<int64_t>("ms", 0, 3'600'000).value_or(5'000));
   }
@@ -213,24 +215,25 @@ std::expected<Target, std::string> ParseTarget(std::string_view target) {
   return result;
 }
 
-std::expected<Plan, std::string> ParsePlan(const Target& target) {
+std::expected<Plan, std::string> ParsePlan(const Target& target, bool raw) {
   Plan plan;
   Parameters parameters = target.query;
   parameters.erase("tag");
   parameters.erase("token");
   Taker take(parameters);
   TakeFeed(target.path, take, plan);
-  plan.fragment = take.In<uint64_t>("fragment", 0, UINT64_MAX).value_or(0);
-  if (plan.feed != Plan::Feed::kBomb) {
-    plan.compression = take.OneOf<Plan::Compression>("deflate", {{"0", Plan::Compression::kOff},
-                                                                 {"1", Plan::Compression::kOn},
-                                                                 {"context", Plan::Compression::kWithContext}})
-                           .value_or(Plan::Compression::kOff);
+  if (raw) {
+    TakeFraming(take, plan.framing);
+    if (plan.feed == Plan::Feed::kBomb) take.Fail("a raw socket has no /bomb");
+  } else {
+    TakeWebSocket(take, plan);
+    if (plan.feed == Plan::Feed::kEndless) take.Fail("/endless is of raw sockets");
   }
-  plan.subprotocol = take.Text("subprotocol");
+  plan.write = take.In<uint64_t>("write", 0, UINT64_MAX).value_or(0);
+  plan.write_pause = std::chrono::microseconds(take.In<int64_t>("write_pause_us", 0, 60'000'000).value_or(0));
+  plan.reply_to = take.Text("reply_to").value_or("");
+  plan.reply = take.Text("reply").value_or("");
   plan.close_code = take.In<uint16_t>("close", 0, 0xFFFF);
-  plan.status = take.In<int>("status", 200, 599).value_or(101);
-  plan.retry_after = take.Text("retry_after").value_or("");
   plan.fault_after_frames = take.In<uint64_t>("after", 0, UINT64_MAX);
   if (const auto after = take.In<int64_t>("after_ms", 0, 86'400'000))
     plan.fault_after_time = std::chrono::milliseconds(*after);

@@ -29,9 +29,9 @@ struct ConnectionRecord {
 
   uint64_t id = 0;  // from 1, in the order of acceptance
   State state = State::kHandshake;
-  bool tls = false;
+  std::string kind;         // ws, wss, tcp, tls
   std::string server_name;  // SNI; empty = none
-  std::string target;       // path and query, as received
+  std::string target;       // path and query, as received in the upgrade request or the preamble
   Headers headers;          // of the upgrade request, as received
   int status = 0;           // of the upgrade's answer; 0 = none yet
   std::string subprotocol;  // negotiated
@@ -61,10 +61,12 @@ struct ConnectionRecord {
   std::optional<uint16_t> close_code_received;  // 1005 = a close frame without a code
   std::string close_reason_received;
   std::optional<uint16_t> close_code_sent;
-  std::string protocol_error;       // how the client broke RFC 6455; empty = not
+  std::string protocol_error;       // how the client broke RFC 6455, the framing or the preamble; empty = not
   std::vector<std::string> faults;  // applied, in order
 
   uint64_t kept_bytes = 0;
+
+  bool raw() const { return kind == "tcp" || kind == "tls"; }
 };
 
 // Loop thread.

@@ -7,24 +7,13 @@ namespace {
 
 namespace json = boost::json;
 
-// nullptr (null) stands for what has not happened.
-template <typename Number>
-json::value OrNull(Number number) {
-  return number == 0 ? json::value(nullptr) : json::value(number);
-}
-
-// The peer's bytes need not be UTF-8, which JSON must be.
-json::value Text(const std::string& text) {
-  return IsUtf8(text) ? json::value(text) : json::value("base64:" + Base64Encode(text));
-}
-
-json::array ToJson(const std::vector<ReceivedFrame>& frames) {
+json::array ToJson(const std::vector<ReceivedFrame>& frames, bool raw) {
   json::array list;
   list.reserve(frames.size());
   for (const ReceivedFrame& frame : frames) {
-    const std::string_view kind = OpcodeName(frame.opcode);
+    const std::string_view kind = raw ? "frame" : OpcodeName(frame.opcode);
     json::object object = {{"index", frame.index}, {"kind", std::string(kind)}, {"at_unix_ns", frame.at_unix_ns}};
-    const bool as_text = frame.opcode != Opcode::kBinary && IsUtf8(frame.payload);
+    const bool as_text = (raw || frame.opcode != Opcode::kBinary) && IsUtf8(frame.payload);
     object[as_text ? "text" : "base64"] = as_text ? frame.payload : Base64Encode(frame.payload);
     list.push_back(std::move(object));
   }
@@ -45,13 +34,18 @@ const char* StateName(ConnectionRecord::State state) {
 
 }  // namespace
 
+json::value ToText(const std::string& text) {
+  return IsUtf8(text) ? json::value(text) : json::value("base64:" + Base64Encode(text));
+}
+
 json::object ToJson(const ConnectionRecord& record, bool frames) {
   json::object object = {
       {"id", record.id},
       {"state", StateName(record.state)},
-      {"tls", record.tls},
+      {"kind", record.kind},
+      {"tls", record.kind == "wss" || record.kind == "tls"},
       {"server_name", record.server_name},
-      {"target", Text(record.target)},
+      {"target", ToText(record.target)},
       {"status", OrNull(record.status)},
       {"subprotocol", record.subprotocol},
       {"extensions", record.extensions},
@@ -60,7 +54,7 @@ json::object ToJson(const ConnectionRecord& record, bool frames) {
       {"closed_at_unix_ns", OrNull(record.closed_at_unix_ns)},
       {"closed_by", record.closed_by.empty() ? json::value(nullptr) : json::value(record.closed_by)},
       {"close_code_received", OrNull(record.close_code_received.value_or(0))},
-      {"close_reason_received", Text(record.close_reason_received)},
+      {"close_reason_received", ToText(record.close_reason_received)},
       {"close_code_sent", OrNull(record.close_code_sent.value_or(0))},
       {"protocol_error", record.protocol_error.empty() ? json::value(nullptr) : json::value(record.protocol_error)},
       {"faults", json::value_from(record.faults)},
@@ -76,11 +70,11 @@ json::object ToJson(const ConnectionRecord& record, bool frames) {
   };
   if (!frames) return object;
   json::array headers;
-  for (const auto& [name, value] : record.headers) headers.push_back(json::array{Text(name), Text(value)});
+  for (const auto& [name, value] : record.headers) headers.push_back(json::array{ToText(name), ToText(value)});
   object["headers"] = std::move(headers);
-  object["frames"] = ToJson(record.frames);
-  object["pings"] = ToJson(record.pings);
-  object["pongs"] = ToJson(record.pongs);
+  object["frames"] = ToJson(record.frames, record.raw());
+  object["pings"] = ToJson(record.pings, false);
+  object["pongs"] = ToJson(record.pongs, false);
   return object;
 }
 

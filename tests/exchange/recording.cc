@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <boost/json.hpp>
+#include <functional>
 #include <memory>
 
 namespace exchange {
@@ -24,17 +25,15 @@ std::optional<std::string> ReadGzip(const std::string& path) {
   return size < 0 ? std::nullopt : std::optional(std::move(content));
 }
 
-}  // namespace
-
-std::expected<Recording, std::string> LoadRecording(const std::string& directory, const std::string& name) {
+// Calls `record` with each line's object, until one gives an error.
+std::expected<void, std::string> ReadLines(
+    const std::string& directory, const std::string& name,
+    const std::function<std::expected<void, std::string>(const boost::json::object&)>& record) {
   const std::string path = directory + "/" + name + ".jsonl.gz";
   if (name.empty() || name.contains('/') || name.contains(".."))
     return std::unexpected("no recording is called " + name);
   const auto content = ReadGzip(path);
   if (!content) return std::unexpected("cannot read " + path);
-  Recording recording;
-  double previous = -1;
-  double shortened = 0;
   for (size_t begin = 0; begin < content->size();) {
     const size_t end = std::min(content->find('\n', begin), content->size());
     const std::string_view line = std::string_view(*content).substr(begin, end - begin);
@@ -42,28 +41,58 @@ std::expected<Recording, std::string> LoadRecording(const std::string& directory
     boost::json::error_code error;
     const auto value = boost::json::parse({line.data(), line.size()}, error);
     if (error || !value.is_object()) return std::unexpected(path + " has a line that is no JSON object");
-    const auto& record = value.as_object();
-    const auto* from = record.if_contains("from");
-    if (from == nullptr || *from != "exchange") continue;
-    RecordedMessage message;
-    if (const auto* text = record.if_contains("text"); text && text->is_string()) {
-      message.payload.assign(text->as_string().data(), text->as_string().size());
-    } else if (const auto* base64 = record.if_contains("base64"); base64 && base64->is_string()) {
-      auto bytes = Base64Decode({base64->as_string().data(), base64->as_string().size()});
-      if (!bytes) return std::unexpected(path + " has a record that is not base64");
-      message.opcode = Opcode::kBinary;
-      message.payload = std::move(*bytes);
-    } else {
-      return std::unexpected(path + " has a message without text or base64");
-    }
-    const auto* at = record.if_contains("at");
-    const double time = at && at->is_number() ? at->to_number<double>() : 0;
-    if (previous >= 0) shortened += std::clamp(time - previous, 0.0, kLongestGapSeconds);
-    previous = time;
-    message.at = shortened;
-    recording.push_back(std::move(message));
+    if (const auto read = record(value.as_object()); !read) return std::unexpected(path + read.error());
   }
+  return {};
+}
+
+// What `text` or `base64` of a record holds.
+std::expected<std::pair<Opcode, std::string>, std::string> ReadPayload(const boost::json::object& record) {
+  if (const auto* text = record.if_contains("text"); text && text->is_string()) {
+    return std::pair(Opcode::kText, std::string(text->as_string().data(), text->as_string().size()));
+  }
+  const auto* base64 = record.if_contains("base64");
+  if (!base64 || !base64->is_string()) return std::unexpected(" has a record without text or base64");
+  auto bytes = Base64Decode({base64->as_string().data(), base64->as_string().size()});
+  if (!bytes) return std::unexpected(" has a record that is not base64");
+  return std::pair(Opcode::kBinary, std::move(*bytes));
+}
+
+}  // namespace
+
+std::expected<Recording, std::string> LoadRecording(const std::string& directory, const std::string& name) {
+  Recording recording;
+  double previous = -1;
+  double shortened = 0;
+  const auto read =
+      ReadLines(directory, name, [&](const boost::json::object& record) -> std::expected<void, std::string> {
+        const auto* from = record.if_contains("from");
+        if (from == nullptr || *from != "exchange") return {};
+        auto payload = ReadPayload(record);
+        if (!payload) return std::unexpected(payload.error());
+        const auto* at = record.if_contains("at");
+        const double time = at && at->is_number() ? at->to_number<double>() : 0;
+        if (previous >= 0) shortened += std::clamp(time - previous, 0.0, kLongestGapSeconds);
+        previous = time;
+        recording.push_back({.at = shortened, .opcode = payload->first, .payload = std::move(payload->second)});
+        return {};
+      });
+  if (!read) return std::unexpected(read.error());
   return recording;
+}
+
+std::expected<Responses, std::string> LoadResponses(const std::string& directory, const std::string& name) {
+  Responses responses;
+  const auto read =
+      ReadLines(directory, name, [&](const boost::json::object& record) -> std::expected<void, std::string> {
+        if (!record.contains("url")) return {};
+        auto payload = ReadPayload(record);
+        if (!payload) return std::unexpected(payload.error());
+        responses.push_back(std::move(payload->second));
+        return {};
+      });
+  if (!read) return std::unexpected(read.error());
+  return responses;
 }
 
 }  // namespace exchange

@@ -1,5 +1,5 @@
 // Recorded exchange traffic: gzip-compressed JSON Lines, one record a line, with `at` (seconds), `from`, and `text` or
-// `base64`.
+// `base64`. Messages have `from`; HTTP responses have `url`.
 #pragma once
 
 #include <expected>
@@ -19,5 +19,9 @@ using Recording = std::vector<RecordedMessage>;
 
 // The messages from the exchange of DIRECTORY/NAME.jsonl.gz. The error names the file and what is wrong with it.
 std::expected<Recording, std::string> LoadRecording(const std::string& directory, const std::string& name);
+
+// The bodies of the HTTP responses of DIRECTORY/NAME.jsonl.gz, byte for byte, in order.
+using Responses = std::vector<std::string>;
+std::expected<Responses, std::string> LoadResponses(const std::string& directory, const std::string& name);
 
 }  // namespace exchange

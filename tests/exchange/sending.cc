@@ -1,6 +1,4 @@
 // The connection's way out: feed, faults, and how sending ends.
-#include <sys/ioctl.h>
-
 #include <algorithm>
 #include <boost/asio/socket_base.hpp>
 
@@ -14,8 +12,6 @@ using namespace std::chrono_literals;
 constexpr size_t kChunkBytes = 128 << 10;  // of feed in one write
 // A paced feed wakes up at most this often, and then sends all that is due.
 constexpr Clock::duration kShortestWait = 500us;
-// How long a client may take to read what is left, and to close its side, before the connection is cut.
-constexpr Clock::duration kPatience = 1s;
 
 }  // namespace
 
@@ -46,8 +42,12 @@ bool Connection::Apply(const Fault& fault) {
       BeginClose(fault.code, fault.reason);
       break;
     case Kind::kCorrupt:
-      AppendCorrupt(fault.corruption);
+      if (!codec_->Corrupt(pending_, fault.corruption)) return false;
       break;
+    case Kind::kPartial:
+      AppendPartial();
+      End(fault.reset ? Ending::kReset : Ending::kFin, "fault:" + name);
+      return true;
     case Kind::kSilent:
       silent_ = true;
       pending_.clear();
@@ -86,10 +86,8 @@ void Connection::Queue(Opcode opcode, std::string_view payload, bool of_feed) {
 }
 
 void Connection::AppendTo(std::string& out, const Item& item, bool of_feed) {
-  if (static_cast<uint8_t>(item.opcode) & 8) return AppendFrame(out, item.opcode, item.payload);
-  const bool compress = deflater_ && !item.compressed;
-  AppendMessage(out, item.opcode, compress ? deflater_->Compress(item.payload) : item.payload, plan_.fragment,
-                compress || item.compressed);
+  codec_->Write(out, item);
+  if (static_cast<uint8_t>(item.opcode) & 8 || item.unframed) return;
   ++record_->frames_sent;
   if (of_feed) ++record_->feed_frames_sent;
   if (of_feed && plan_.fault && plan_.fault_after_frames && record_->feed_frames_sent == *plan_.fault_after_frames) {
@@ -100,32 +98,47 @@ void Connection::AppendTo(std::string& out, const Item& item, bool of_feed) {
   record_->last_number = item.number;
 }
 
-void Connection::AppendCorrupt(Fault::Corruption corruption) {
-  switch (corruption) {
-    case Fault::Corruption::kOpcode:
-      return AppendFrame(pending_, static_cast<Opcode>(3), "corrupt");
-    case Fault::Corruption::kMasked:
-      return AppendFrame(pending_, Opcode::kText, "corrupt", {.masked = true});
-    case Fault::Corruption::kRsv:
-      return AppendFrame(pending_, Opcode::kText, "corrupt", {.rsv2 = true});
-    case Fault::Corruption::kUtf8:
-      return AppendFrame(pending_, Opcode::kText, "corrupt \xC3\x28");
-    case Fault::Corruption::kContinuation:
-      return AppendFrame(pending_, Opcode::kContinuation, "corrupt");
-    case Fault::Corruption::kLongPing:
-      return AppendFrame(pending_, Opcode::kPing, std::string(126, 'x'));
-  }
+void Connection::AppendPartial() {
+  Item item{.payload = "the other half of this frame never comes"};
+  Clock::time_point ignored;
+  if (source_) source_->Next(Clock::now(), item, ignored);
+  std::string frame;
+  codec_->Write(frame, item);
+  pending_.append(frame, 0, frame.size() / 2);
 }
 
 void Connection::Pump() {
   if (write_under_way_ || write_failed_ || half_closed_ || record_->state == ConnectionRecord::State::kClosed) return;
-  Fill();
+  if (written_ == writing_.size()) {
+    writing_.clear();
+    written_ = 0;
+    write_under_way_ = true;  // a feed that ends here ends a raw socket, and with it asks to be written
+    Fill();
+    write_under_way_ = false;
+  }
   if (writing_.empty()) return Flushed();
+  Write();
+}
+
+void Connection::Write() {
   write_under_way_ = true;
-  wire_->Write(asio::buffer(writing_), [self = shared_from_this()](error_code error) {
+  const size_t left = writing_.size() - written_;
+  const size_t size = plan_.write == 0 ? left : std::min<uint64_t>(plan_.write, left);
+  wire_->Write(asio::buffer(writing_.data() + written_, size), [self = Self(), size](error_code error) {
+    self->written_ += size;
+    if (!error && self->plan_.write_pause.count() > 0) {
+      self->write_timer_.expires_after(self->plan_.write_pause);
+      self->write_timer_.async_wait([self](error_code) {
+        self->write_under_way_ = false;
+        self->Pump();
+        self->ReadOn();
+      });
+      return;
+    }
     self->write_under_way_ = false;
-    self->writing_.clear();
     if (error) {
+      self->writing_.clear();
+      self->written_ = 0;
       // The reading side knows better how the client left; only when nothing is being read is this all there is.
       self->write_failed_ = true;
       if (!self->read_under_way_) self->PeerGone(error);
@@ -138,8 +151,7 @@ void Connection::Pump() {
 
 void Connection::Fill() {
   writing_.swap(pending_);
-  const bool upgrade_response = record_->status != 0 && record_->bytes_sent == 0 && writing_.starts_with("HTTP/1.1 ");
-  const size_t head = upgrade_response ? writing_.find("\r\n\r\n") + 4 : 0;
+  const size_t head = std::exchange(head_bytes_, 0);
   if (feeding_ && source_ && !stalled_ && !silent_ && !closing_ && ending_ == Ending::kNone) {
     const uint64_t left = cut_at_byte_ ? *cut_at_byte_ - record_->bytes_sent + head : kChunkBytes;
     PullFeed(std::min<uint64_t>(left, kChunkBytes));
@@ -166,7 +178,7 @@ void Connection::PullFeed(size_t until_bytes) {
       case Source::Outcome::kLater:
         if (when == Clock::time_point::max()) return;
         feed_timer_.expires_at(std::max(when, now + kShortestWait));
-        feed_timer_.async_wait([self = shared_from_this()](error_code cancelled) {
+        feed_timer_.async_wait([self = Self()](error_code cancelled) {
           if (!cancelled) self->Pump();
         });
         return;
@@ -193,51 +205,7 @@ void Connection::Flushed() {
     }
   }
   if (!pending_.empty()) return Pump();
-  error_code ignored;
-  switch (ending_) {
-    case Ending::kNone:
-      return;
-    case Ending::kFin:
-    case Ending::kFinButRead:
-      half_closed_ = true;
-      wire_->socket().shutdown(asio::socket_base::shutdown_send, ignored);
-      break;
-    case Ending::kReset:
-      half_closed_ = true;
-      return ResetWhenDelivered(Clock::now() + kPatience);
-    case Ending::kGoodbye:
-      half_closed_ = true;
-      wire_->SayGoodbye([self = shared_from_this()](error_code) {
-        error_code gone;
-        if (self->wire_->socket().is_open()) self->wire_->socket().shutdown(asio::socket_base::shutdown_send, gone);
-      });
-      break;
-  }
-}
-
-void Connection::End(Ending ending, const std::string& why) {
-  if (ending_ != Ending::kNone || record_->state == ConnectionRecord::State::kClosed) return;
-  ending_ = ending;
-  ending_why_ = why;
-  if (ending != Ending::kFinButRead) {
-    end_timer_.expires_after(kPatience);
-    end_timer_.async_wait([self = shared_from_this()](error_code cancelled) {
-      if (!cancelled) self->Close(self->ending_why_);
-    });
-  }
-  Pump();
-  ReadOn();
-}
-
-void Connection::ResetWhenDelivered(Clock::time_point deadline) {
-  // RST makes the kernel forget what it has not delivered.
-  int undelivered = 0;
-  ioctl(wire_->socket().native_handle(), TIOCOUTQ, &undelivered);
-  if (undelivered == 0 || Clock::now() > deadline) return Abort(ending_why_);
-  end_timer_.expires_after(1ms);
-  end_timer_.async_wait([self = shared_from_this(), deadline](error_code cancelled) {
-    if (!cancelled) self->ResetWhenDelivered(deadline);
-  });
+  Depart();
 }
 
 }  // namespace exchange

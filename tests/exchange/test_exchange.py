@@ -6,88 +6,15 @@ import asyncio
 import base64
 import gzip
 import json
-import os
 import pathlib
-import ssl
 import subprocess
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import websockets
-from websockets.asyncio.client import connect
 
-ROOT = pathlib.Path(__file__).parents[2]
-BINARY = pathlib.Path(os.environ.get("FAIRLEAD_EXCHANGE", ROOT / "build/release/exchange"))
-RECORDINGS = pathlib.Path(os.environ.get("FAIRLEAD_RECORDINGS", ROOT.parent / "shared/recordings"))
-
-
-class Server:
-    """One running exchange, seen plain or through TLS."""
-
-    def __init__(self, addresses: dict[str, str], tls: bool) -> None:
-        self.control_address = addresses["control"]
-        self.tls = ssl.create_default_context(cafile=addresses["ca"]) if tls else None
-        port = addresses["wss" if tls else "ws"].rsplit(":", 1)[1]
-        self.url = f"wss://localhost:{port}" if tls else f"ws://127.0.0.1:{port}"
-
-    def connect(self, target: str, **options: Any) -> connect:
-        options = {
-            "compression": None,
-            "max_size": None,
-            "max_queue": None,
-            "ping_interval": None,
-            "close_timeout": 0.3,
-        } | options
-        return connect(self.url + target, ssl=self.tls, **options)
-
-    def control(self, method: str, path: str, body: object = None, status: int = 200) -> Any:
-        text = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(f"http://{self.control_address}{path}", method=method, data=text)
-        try:
-            with urllib.request.urlopen(request) as reply:
-                code, answer = reply.status, json.load(reply)
-        except urllib.error.HTTPError as error:
-            code, answer = error.code, json.load(error)
-        assert code == status, answer
-        return answer
-
-    async def closed(self) -> Any:
-        """The latest connection's record, once it is closed."""
-        for _ in range(200):
-            record = self.control("GET", "/connections/latest")
-            if record["state"] == "closed":
-                return record
-            await asyncio.sleep(0.01)
-        raise AssertionError("the connection does not close")
-
-    async def refused(self, target: str, **options: Any) -> websockets.Response:
-        with pytest.raises(websockets.InvalidStatus) as caught:
-            async with self.connect(target, **options):
-                pass
-        return caught.value.response
-
-
-@pytest.fixture(scope="module")
-def addresses(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    ca = tmp_path_factory.mktemp("exchange") / "ca.pem"
-    with subprocess.Popen(
-        [BINARY, "--ca-out", ca, "--recordings", RECORDINGS], stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None
-        yield dict(word.split("=", 1) for word in process.stdout.readline().split()[2:])
-        process.terminate()
-        assert process.wait(10) == 0
-
-
-@pytest.fixture(params=["plain", "tls"])
-def server(addresses: dict[str, str], request: pytest.FixtureRequest) -> Server:
-    server = Server(addresses, request.param == "tls")
-    server.control("POST", "/reset", {"connections": True})
-    return server
+from tests.exchange.conftest import BINARY, RECORDINGS, Server
 
 
 async def receive_all(socket: websockets.ClientConnection) -> tuple[list[Any], websockets.ConnectionClosed]:
@@ -118,6 +45,22 @@ def test_numbered_flat_out(server: Server) -> None:
         record = await server.closed()
         assert (record["closed_by"], record["first_number"], record["last_number"]) == ("exchange_close", 1, 10000)
         assert record["server_name"] == ("localhost" if server.tls else "")
+
+    asyncio.run(run())
+
+
+def test_stamps_tell_when_a_frame_was_due(server: Server) -> None:
+    async def run() -> None:
+        started = time.monotonic_ns()
+        async with server.connect("/numbered?rate=1000&burst=10&stamp=1&count=35&size=150&close=1000") as socket:
+            frames, _ = await receive_all(socket)
+        assert {len(frame) for frame in frames} == {150}
+        numbers, stamps = zip(*(map(int, frame.split()[:2]) for frame in frames), strict=True)
+        assert numbers == tuple(range(1, 36))
+        assert started < stamps[0] < time.monotonic_ns()
+        # Bursts of ten, 10 ms apart, however late they were sent.
+        due = [stamps[0] + at // 10 * 10_000_000 for at in range(35)]
+        assert all(abs(stamp - should) <= 1 for stamp, should in zip(stamps, due, strict=True))
 
     asyncio.run(run())
 

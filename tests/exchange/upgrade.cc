@@ -27,39 +27,6 @@ bool HasToken(std::string_view list, std::string_view token) {
   return std::ranges::any_of(Split(list, ','), [&](std::string_view part) { return EqualIgnoringCase(part, token); });
 }
 
-std::string_view Phrase(int status) {
-  switch (status) {
-    case 200:
-      return "OK";
-    case 301:
-      return "Moved Permanently";
-    case 302:
-      return "Found";
-    case 400:
-      return "Bad Request";
-    case 401:
-      return "Unauthorized";
-    case 403:
-      return "Forbidden";
-    case 404:
-      return "Not Found";
-    case 409:
-      return "Conflict";
-    case 418:
-      return "I'm a teapot";
-    case 429:
-      return "Too Many Requests";
-    case 500:
-      return "Internal Server Error";
-    case 502:
-      return "Bad Gateway";
-    case 503:
-      return "Service Unavailable";
-    default:
-      return "Status";
-  }
-}
-
 UpgradeAnswer Refuse(int status, std::string_view why) {
   return {.status = status, .response = PlainResponse(status, "", why)};
 }
@@ -170,6 +137,49 @@ UpgradeAnswer AnswerUpgrade(const HttpRequest& request, const Plan& plan) {
   if (answer.deflate) answer.response += "Sec-WebSocket-Extensions: " + answer.deflate->extension + "\r\n";
   answer.response += "\r\n";
   return answer;
+}
+
+std::string_view Phrase(int status) {
+  switch (status) {
+    case 100:
+      return "Continue";
+    case 102:
+      return "Processing";
+    case 103:
+      return "Early Hints";
+    case 200:
+      return "OK";
+    case 201:
+      return "Created";
+    case 204:
+      return "No Content";
+    case 301:
+      return "Moved Permanently";
+    case 302:
+      return "Found";
+    case 400:
+      return "Bad Request";
+    case 401:
+      return "Unauthorized";
+    case 403:
+      return "Forbidden";
+    case 404:
+      return "Not Found";
+    case 409:
+      return "Conflict";
+    case 418:
+      return "I'm a teapot";
+    case 429:
+      return "Too Many Requests";
+    case 500:
+      return "Internal Server Error";
+    case 502:
+      return "Bad Gateway";
+    case 503:
+      return "Service Unavailable";
+    default:
+      return "Status";
+  }
 }
 
 std::string PlainResponse(int status, std::string_view extra_headers, std::string_view body) {

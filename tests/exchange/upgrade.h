@@ -43,6 +43,9 @@ struct UpgradeAnswer {
 // The answer that `plan` wants, or a refusal that says what the request lacks.
 UpgradeAnswer AnswerUpgrade(const HttpRequest& request, const Plan& plan);
 
+// The reason phrase of a status.
+std::string_view Phrase(int status);
+
 // A whole response that ends the connection.
 std::string PlainResponse(int status, std::string_view extra_headers, std::string_view body);
 

@@ -7,8 +7,8 @@ from typing import Any, Self
 
 import grpc
 
+from fairlead.v1 import http_pb2, http_pb2_grpc, session_pb2_grpc, types_pb2
 from fairlead.v1 import session_pb2 as pb
-from fairlead.v1 import session_pb2_grpc, types_pb2
 
 # Long enough for a machine that is busy with something else; reached only when a test fails.
 PATIENCE_S = 20.0
@@ -43,13 +43,19 @@ def state(channel: int, to: str, sequence: int, generation: int = 1, **fields: A
     )
 
 
-def frames(channel: int, first: int, payloads: Sequence[bytes], generation: int = 1) -> pb.Event:
+def frames(
+    channel: int,
+    first: int,
+    payloads: Sequence[bytes],
+    generation: int = 1,
+    kind: types_pb2.FrameKind.ValueType = types_pb2.FRAME_KIND_TEXT,
+) -> pb.Event:
     """Make a Batch of one run, received at 1000 times their sequence."""
     run = pb.Run(
         channel=channel,
         first_sequence=first,
         count=len(payloads),
-        kind=types_pb2.FRAME_KIND_TEXT,
+        kind=kind,
         generation=generation,
     )
     times = [1000 * (first + index) for index in range(len(payloads))]
@@ -137,7 +143,34 @@ class Stream:
         return command
 
 
-class FakeGateway(session_pb2_grpc.SessionServiceServicer):
+class HttpCall:
+    """One HttpService.Send, from the gateway's side."""
+
+    def __init__(self, request: http_pb2.HttpRequest, time_left: float) -> None:
+        self.request = request
+        self.time_left = time_left
+        """Seconds until the RPC's deadline, as it arrived."""
+        self.cancelled = asyncio.Event()
+        self.outcome: asyncio.Future[http_pb2.HttpResponse] = asyncio.get_running_loop().create_future()
+
+    def reply(self, status: int = 200, body: bytes = b"", headers: Sequence[tuple[str, str]] = (), **more: Any) -> None:
+        """Answer as the exchange."""
+        fields = [types_pb2.Header(name=name, value=value) for name, value in headers]
+        self.outcome.set_result(http_pb2.HttpResponse(status=status, body=body, headers=fields, attempts=1, **more))
+
+    def refuse(self, code: grpc.StatusCode, failure: types_pb2.Failure | None) -> None:
+        """End the RPC with a status, with the failure in its details or without."""
+        self.outcome.set_exception(_RefusedError(code, failure))
+
+
+class _RefusedError(Exception):
+    def __init__(self, code: grpc.StatusCode, failure: types_pb2.Failure | None) -> None:
+        super().__init__(code, failure)
+        self.code = code
+        self.failure = failure
+
+
+class FakeGateway(session_pb2_grpc.SessionServiceServicer, http_pb2_grpc.HttpServiceServicer):
     """A server on a Unix socket, to be started and stopped like a gateway."""
 
     def __init__(self, address: str) -> None:
@@ -145,11 +178,13 @@ class FakeGateway(session_pb2_grpc.SessionServiceServicer):
         self.sessions: list[pb.Session] = []
         self.refusal: tuple[grpc.StatusCode, types_pb2.Failure | None] | None = None
         self._streams: asyncio.Queue[Stream] = asyncio.Queue()
+        self._calls: asyncio.Queue[HttpCall] = asyncio.Queue()
         self._server: grpc.aio.Server | None = None
 
     async def __aenter__(self) -> Self:
         self._server = grpc.aio.server(options=[("grpc.max_receive_message_length", 16 << 20)])
         session_pb2_grpc.add_SessionServiceServicer_to_server(self, self._server)  # type: ignore[arg-type, no-untyped-call, unused-ignore]
+        http_pb2_grpc.add_HttpServiceServicer_to_server(self, self._server)  # type: ignore[arg-type, no-untyped-call, unused-ignore]
         self._server.add_insecure_port(self.address)
         await self._server.start()
         return self
@@ -168,6 +203,22 @@ class FakeGateway(session_pb2_grpc.SessionServiceServicer):
     async def stream(self) -> Stream:
         """Return the next Attach stream."""
         return await asyncio.wait_for(self._streams.get(), PATIENCE_S)
+
+    async def http_call(self) -> HttpCall:
+        """Return the next HTTP request."""
+        return await asyncio.wait_for(self._calls.get(), PATIENCE_S)
+
+    async def Send(self, request: http_pb2.SendRequest, context: Any) -> http_pb2.SendResponse:  # noqa: N802
+        call = HttpCall(request.request, context.time_remaining())
+        self._calls.put_nowait(call)
+        try:
+            return http_pb2.SendResponse(response=await call.outcome)
+        except _RefusedError as refused:
+            await _abort(context, refused.code, refused.failure)
+            raise AssertionError from None
+        except asyncio.CancelledError:
+            call.cancelled.set()
+            raise
 
     async def Attach(self, request_iterator: Any, context: Any) -> AsyncIterator[pb.AttachResponse]:  # noqa: N802
         stream = Stream()
@@ -205,8 +256,17 @@ class FakeGateway(session_pb2_grpc.SessionServiceServicer):
     def Tail(self, request: pb.TailRequest, context: Any) -> AsyncIterator[pb.TailResponse]:  # noqa: N802
         raise NotImplementedError("the client does not call it")
 
+    def Pipeline(self, request_iterator: Any, context: Any) -> AsyncIterator[http_pb2.PipelineResponse]:  # noqa: N802
+        raise NotImplementedError("the client does not call it")
+
+    def Download(self, request: Any, context: Any) -> AsyncIterator[http_pb2.DownloadResponse]:  # noqa: N802
+        raise NotImplementedError("the client does not call it")
+
     async def _maybe_refuse(self, context: Any) -> None:
         if self.refusal is not None:
-            code, failure = self.refusal
-            metadata = (("grpc-status-details-bin", status_details(failure)),) if failure else ()
-            await context.abort(code, "refused", metadata)
+            await _abort(context, *self.refusal)
+
+
+async def _abort(context: Any, code: grpc.StatusCode, failure: types_pb2.Failure | None) -> None:
+    metadata = (("grpc-status-details-bin", status_details(failure)),) if failure else ()
+    await context.abort(code, "refused", metadata)

@@ -117,50 +117,5 @@ TEST(CheckUpgradeHeaders, CountsNamesAndValues) {
   EXPECT_NE(checked.error().message.find("limits.header_bytes"), std::string::npos);
 }
 
-TEST(IsToken, IsThatOfRfc9110) {
-  for (const char* token : {"a", "Z", "0", "!#$%&'*+-.^_`|~", "graphql-ws"}) EXPECT_TRUE(IsToken(token)) << token;
-  for (const char* other : {"", " ", "a b", "a,b", "a/b", "a\"", "(a)", "a@b", "{a}", "\xc3\xa9", "a\n"})
-    EXPECT_FALSE(IsToken(other)) << other;
-}
-
-TEST(IsUtf8, IsThatOfRfc3629) {
-  struct Case {
-    std::string_view bytes;
-    bool valid;
-  };
-  const Case cases[] = {
-      {"", true},
-      {"plain", true},
-      {"\xc2\x80", true},
-      {"\xdf\xbf", true},
-      {"\xe0\xa0\x80", true},
-      {"\xed\x9f\xbf", true},
-      {"\xee\x80\x80", true},
-      {"\xef\xbf\xbf", true},
-      {"\xf0\x90\x80\x80", true},
-      {"\xf4\x8f\xbf\xbf", true},
-      {"a\xe2\x82\xac z", true},
-      {"\x80", false},              // A continuation of nothing.
-      {"\xbf", false},              //
-      {"\xc0\x80", false},          // Overlong.
-      {"\xc1\xbf", false},          //
-      {"\xe0\x9f\xbf", false},      //
-      {"\xf0\x8f\xbf\xbf", false},  //
-      {"\xed\xa0\x80", false},      // A surrogate.
-      {"\xed\xbf\xbf", false},      //
-      {"\xf4\x90\x80\x80", false},  // Beyond U+10FFFF.
-      {"\xf5\x80\x80\x80", false},  //
-      {"\xff", false},              //
-      {"\xc2", false},              // Cut.
-      {"\xe2\x82", false},          //
-      {"\xf0\x9f\x98", false},      //
-      {"\xe2\x28\xa1", false},      // Broken off.
-      {"\xf0\x90\x28\xbc", false},  //
-      {"\xc2\x80\x80", false},      // One too many.
-  };
-  for (const Case& each : cases) EXPECT_EQ(IsUtf8(each.bytes), each.valid) << testing::PrintToString(each.bytes);
-  EXPECT_TRUE(IsUtf8(std::string_view("a\0b", 3)));
-}
-
 }  // namespace
 }  // namespace fairlead

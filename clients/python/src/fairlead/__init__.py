@@ -1,6 +1,8 @@
 """Client of Fairlead, the gateway that owns a trading firm's exchange connections.
 
     async with fairlead.connect("unix:///run/fairlead.sock") as gateway:
+        reply = await gateway.http.get("https://api.example.com/time", timeout=2)
+        print(reply.status, reply.json())
         async with gateway.websocket("wss://stream.example.com/ws", name="md") as session:
             async for frame in session:
                 print(frame.sequence, frame.text)
@@ -35,6 +37,7 @@ from fairlead.errors import (
     OpenTimeout,
     OutcomeUnknown,
     PermissionDenied,
+    ResponseUnusable,
     SendFailed,
     SessionEnded,
     SessionLive,
@@ -42,8 +45,24 @@ from fairlead.errors import (
     Superseded,
 )
 from fairlead.gateway import Gateway, connect
-from fairlead.options import HEAD, OLDEST, After, Delivery, Heartbeat, Queue, Reconnect, Retention, Start, Step
+from fairlead.http import Http
+from fairlead.options import (
+    HEAD,
+    OLDEST,
+    After,
+    Delimiter,
+    Delivery,
+    Heartbeat,
+    LengthPrefix,
+    Queue,
+    Reconnect,
+    Retention,
+    Start,
+    Step,
+    Unframed,
+)
 from fairlead.reader import Reader
+from fairlead.reply import HeaderFields, HttpReply, HttpStatusError, HttpTiming
 from fairlead.session import Session
 from fairlead.summary import SessionSummary, Subscriber
 from fairlead.v1.enums import FrameKind, Outcome, Overflow, Phase, Reason, SessionState, StartOutcome
@@ -57,6 +76,7 @@ __all__ = [
     "Attached",
     "Batch",
     "CommandResult",
+    "Delimiter",
     "Delivery",
     "Detached",
     "Entry",
@@ -68,8 +88,14 @@ __all__ = [
     "Gap",
     "Gateway",
     "GatewayUnavailable",
+    "HeaderFields",
     "Heartbeat",
+    "Http",
+    "HttpReply",
+    "HttpStatusError",
+    "HttpTiming",
     "InvalidRequest",
+    "LengthPrefix",
     "LimitReached",
     "NotImplementedByGateway",
     "OpenTimeout",
@@ -82,6 +108,7 @@ __all__ = [
     "Reader",
     "Reason",
     "Reconnect",
+    "ResponseUnusable",
     "Retention",
     "SendFailed",
     "Sent",
@@ -97,5 +124,6 @@ __all__ = [
     "Step",
     "Subscriber",
     "Superseded",
+    "Unframed",
     "connect",
 ]

@@ -11,11 +11,12 @@ import grpc
 
 from fairlead._cancellation import raise_if_cancelled
 from fairlead.errors import Failure, FairleadError, GatewayUnavailable, error_of_rpc
+from fairlead.v1 import http_pb2, http_pb2_grpc, session_pb2_grpc
 from fairlead.v1 import session_pb2 as pb
-from fairlead.v1 import session_pb2_grpc
 from fairlead.v1.enums import Phase
 
 if TYPE_CHECKING:
+    from fairlead.v1.http_pb2_grpc import HttpServiceAsyncStub
     from fairlead.v1.session_pb2_grpc import SessionServiceAsyncStub
 
 ChannelOptions = Sequence[tuple[str, int | str]]
@@ -42,16 +43,49 @@ _OPTIONS: ChannelOptions = (
 )
 
 
-@dataclass(frozen=True, slots=True)
 class Connection:
     """A connection to a gateway that has answered. Whoever has it closes it."""
 
-    channel: grpc.aio.Channel
-    stub: "SessionServiceAsyncStub"
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        self.stub = cast("SessionServiceAsyncStub", session_pb2_grpc.SessionServiceStub(channel))
+        self._channel = channel
+        self._send = cast("HttpServiceAsyncStub", http_pb2_grpc.HttpServiceStub(channel)).Send
+        self._requests = 0
+        self._unused: asyncio.Event | None = None
+
+    @property
+    def in_use(self) -> bool:
+        """Whether HTTP requests are in flight."""
+        return self._requests > 0
+
+    async def send(self, request: http_pb2.SendRequest, timeout: float) -> http_pb2.SendResponse:
+        """Call HttpService.Send with a deadline in seconds.
+
+        Raises AioRpcError, and CancelledError if the connection is closed meanwhile.
+        """
+        self._requests += 1
+        try:
+            return await self._send(request, timeout=timeout)
+        finally:
+            self._requests -= 1
+            if self._unused is not None and not self._requests:
+                self._unused.set()
 
     async def close(self) -> None:
         """End the connection and all calls on it."""
-        await self.channel.close()
+        await self._channel.close()
+
+    async def close_unused(self) -> None:
+        """End the connection when the last request in flight has ended, at its deadline at the latest.
+
+        To be called when no more begin. Cancelling it ends the connection at once.
+        """
+        self._unused = asyncio.Event()
+        try:
+            if self._requests:
+                await self._unused.wait()
+        finally:
+            await self.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +112,7 @@ class Dial:
             channel = grpc.aio.insecure_channel(self.address, options=options)
         else:
             channel = grpc.aio.secure_channel(self.address, self.credentials, options=options)
-        connection = Connection(channel, cast("SessionServiceAsyncStub", session_pb2_grpc.SessionServiceStub(channel)))
+        connection = Connection(channel)
         try:
             # A listening port is not yet a gateway: this shows that one is there and knows us.
             await connection.stub.ListSessions(pb.ListSessionsRequest(page_size=1), timeout=timeout)

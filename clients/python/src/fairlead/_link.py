@@ -21,6 +21,7 @@ from fairlead.errors import (
     error_of_rpc,
 )
 from fairlead.v1 import session_pb2 as pb
+from fairlead.v1.enums import Phase
 
 if TYPE_CHECKING:
     from fairlead.entries import CommandResult
@@ -69,13 +70,15 @@ class ChannelPort(Protocol):
 class Link:
     """Connects, writes the channels' commands, reads the gateway's events, and connects again when the stream is lost.
 
-    Owned by a Gateway. One task reads and supervises, another writes while there is a stream; stop() ends both.
+    Owned by a Gateway. One task reads and supervises, another writes while there is a stream, and one a lost connection
+    waits for the HTTP requests on it; stop() ends all.
     """
 
     def __init__(self, dial: Dial) -> None:
         self._dial = dial
         self._connection: Connection | None = None
         self._task: asyncio.Task[None] | None = None
+        self._leftovers: set[asyncio.Task[None]] = set()
         self._streaming = False
         self._error: FairleadError | None = None
         self._channels: dict[int, ChannelPort] = {}
@@ -93,6 +96,11 @@ class Link:
         return self._streaming
 
     @property
+    def address(self) -> str:
+        """Where the gateway is."""
+        return self._dial.address
+
+    @property
     def running(self) -> bool:
         """Whether there is a stream or there will be one again."""
         return self._task is not None and not self._task.done()
@@ -101,7 +109,8 @@ class Link:
     def connection(self) -> Connection:
         """The connection, for unary calls. Raises GatewayUnavailable while there is none."""
         if self._connection is None:
-            raise GatewayUnavailable(Failure(message=f"no connection to the gateway at {self._dial.address}"))
+            message = f"no connection to the gateway at {self._dial.address}"
+            raise GatewayUnavailable(Failure(phase=Phase.NOT_SENT, message=message))
         return self._connection
 
     async def start(self, timeout: float) -> None:
@@ -129,9 +138,11 @@ class Link:
         for channel in list(self._channels.values()):
             channel.end(None)
         task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            await asyncio.wait([task])
+        ending = self._leftovers if task is None else {task, *self._leftovers}
+        for each in ending:
+            each.cancel()
+        if ending:
+            await asyncio.wait(ending)
 
     def register(self, channel: ChannelPort) -> int:
         """Give a channel its number. Numbers are never used again: nothing late can be taken for something new."""
@@ -215,11 +226,13 @@ class Link:
         self._connection = connection
         call = connection.stub.Attach()
         self._streaming = True
+        lost = False
         writer = asyncio.create_task(self._write(call), name="fairlead writer")
         try:
             for channel in list(self._channels.values()):
                 channel.stream_up()
             error = await self._read(call)
+            lost = True
             # Before anything is awaited: what is submitted from here on was not sent, and what waits in _outgoing
             # neither.
             self._streaming = False
@@ -234,8 +247,17 @@ class Link:
             call.cancel()
             writer.cancel()
             await asyncio.wait([writer])
-            await connection.close()
+            if lost and connection.in_use:
+                self._leave_to_requests(connection)
+            else:
+                await connection.close()
         return error
+
+    def _leave_to_requests(self, connection: Connection) -> None:
+        """Let HTTP requests that are in flight end: a gateway that stops, or ends a stream, still answers them."""
+        closing = asyncio.create_task(connection.close_unused(), name="fairlead last requests")
+        self._leftovers.add(closing)
+        closing.add_done_callback(self._leftovers.discard)
 
     async def _read(self, call: "grpc.aio.StreamStreamCall[pb.AttachRequest, pb.AttachResponse]") -> FairleadError:
         try:

@@ -14,10 +14,10 @@ from fairlead.v1.enums import FrameKind, Outcome, SessionState, StartOutcome
 
 
 class Frame(NamedTuple):
-    """One WebSocket message."""
+    """One WebSocket message, or one framed unit of a raw socket."""
 
     payload: bytes
-    """Its bytes; of a TEXT frame, UTF-8."""
+    """Its bytes, without framing; of a TEXT frame, UTF-8."""
     sequence: int
     """Its number in the session's journal."""
     generation: int
@@ -25,7 +25,7 @@ class Frame(NamedTuple):
     received_at: int
     """When the gateway had read it, nanoseconds since 1970."""
     kind: FrameKind
-    """TEXT or BINARY."""
+    """TEXT or BINARY; of a raw socket always BINARY."""
 
     @property
     def text(self) -> str:

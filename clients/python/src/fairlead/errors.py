@@ -11,8 +11,12 @@ FairleadError                   has reason, phase, retry_after, message
 ├── OpenTimeout                 not OPEN within open_timeout (also a TimeoutError)
 ├── SessionEnded                the session ended, and not because this program closed it
 │   └── Superseded              another channel became the owner: do not open again
-├── SendFailed                  a command was not carried out: not a byte was written, none will be
+├── HttpStatusError             the exchange answered a request with 4xx or 5xx (from HttpReply.raise_for_status)
+├── SendFailed                  a command or request was not carried out: not a byte was written, none will be
 └── OutcomeUnknown              the exchange may or may not have it; only a Failure proves how far it got
+    └── ResponseUnusable        the exchange has the request, and its answer is not valid or too long
+
+Before doing again what failed, ask `error.may_have_been_sent`.
 """
 
 from collections.abc import Callable, Iterator
@@ -78,6 +82,14 @@ class FairleadError(Exception):
         return self.failure.phase
 
     @property
+    def may_have_been_sent(self) -> bool:
+        """Whether the exchange may have the command or request, or a part of it: True unless phase is NOT_SENT.
+
+        False makes it safe to do it again. True is also said where it is not known.
+        """
+        return self.failure.phase is not Phase.NOT_SENT
+
+    @property
     def retry_after(self) -> float | None:
         """Seconds after which trying again may help; None: not known."""
         return self.failure.retry_after
@@ -132,7 +144,7 @@ class Superseded(SessionEnded):
 
 
 class SendFailed(FairleadError):
-    """A command was not carried out: not a byte was written and none will be. Doing it again is safe."""
+    """A command or request was not carried out: not a byte was written, none will be. Doing it again is safe."""
 
 
 class OutcomeUnknown(FairleadError):
@@ -142,6 +154,13 @@ class OutcomeUnknown(FairleadError):
         super().__init__(failure)
         self.command_id = command_id
         """Id of the command; a CommandResult with this id may still come after a re-attach. 0: it was no command."""
+
+
+class ResponseUnusable(OutcomeUnknown):
+    """The exchange has the request and answered, but the answer is not valid HTTP, or too long to be delivered.
+
+    The reason is RESPONSE_INVALID or RESPONSE_TOO_LONG.
+    """
 
 
 _BY_REASON: dict[Reason, type[FairleadError]] = {
@@ -194,6 +213,23 @@ def error_of_rpc(error: grpc.aio.AioRpcError, *, writes: bool) -> FairleadError:
     return kind(Failure(message=f"{code.name}: {details}"))
 
 
+def error_of_request(error: grpc.aio.AioRpcError, address: str) -> FairleadError:
+    """Give the exception for an HTTP request whose RPC to the gateway at this address failed.
+
+    What was not sent has the class of its reason; of all else the outcome is unknown. Only a Failure proves anything:
+    a status without one comes from gRPC itself, which cannot tell what the gateway has done.
+    """
+    failure = _failure_of_rpc(error)
+    if failure is None:
+        message = f"no answer from the gateway at {address}: {error.code().name}: {error.details() or 'no details'}"
+        return OutcomeUnknown(Failure(message=message))
+    if failure.phase is Phase.NOT_SENT:
+        return _BY_REASON.get(failure.reason, SendFailed)(failure)
+    if failure.reason in {Reason.RESPONSE_INVALID, Reason.RESPONSE_TOO_LONG}:
+        return ResponseUnusable(failure)
+    return OutcomeUnknown(failure)
+
+
 def _failure_of_rpc(error: grpc.aio.AioRpcError) -> Failure | None:
     for key, value in error.trailing_metadata() or ():
         if key == "grpc-status-details-bin" and isinstance(value, bytes):
@@ -202,6 +238,16 @@ def _failure_of_rpc(error: grpc.aio.AioRpcError) -> Failure | None:
             except ValueError:
                 return None
     return None
+
+
+def too_long(what: str, size: int, limit: int) -> Failure:
+    """Give the failure for what is longer than connect() was told that the gateway takes."""
+    return Failure(
+        Reason.MESSAGE_TOO_LONG,
+        Phase.NOT_SENT,
+        f"{what}: {size} bytes; connect() was given max_send_bytes={limit}, "
+        "which must stay below the gateway's limits.message_bytes",
+    )
 
 
 def decode_status_details(status: bytes) -> Failure | None:

@@ -1,4 +1,4 @@
-"""The gateway as this program sees it: one connection, one Attach stream, any number of sessions."""
+"""The gateway as this program sees it: one connection, one Attach stream, any number of sessions and requests."""
 
 from collections.abc import Iterable, Sequence
 from types import TracebackType
@@ -6,16 +6,20 @@ from typing import Self
 
 import grpc
 
-from fairlead._cancellation import raise_if_cancelled
+from fairlead._cancellation import cancellations, raise_if_cancelled
 from fairlead._channel import Channel
 from fairlead._dial import ChannelOptions, Dial
 from fairlead._link import Link
 from fairlead.errors import error_of_rpc
+from fairlead.http import Http
 from fairlead.options import (
     HEAD,
+    Delimiter,
     Delivery,
+    Framing,
     Headers,
     Heartbeat,
+    Payload,
     Queue,
     Reconnect,
     Retention,
@@ -24,6 +28,7 @@ from fairlead.options import (
     Step,
     encode_headers,
     seconds,
+    to_bytes,
     to_duration,
 )
 from fairlead.reader import Reader
@@ -36,6 +41,7 @@ _RPC_TIMEOUT_S = 10.0
 _CLOSE_TIMEOUT_S = 20.0
 
 _DEFAULT_QUEUE = Queue()
+_DEFAULT_FRAMING = Delimiter()
 
 
 def connect(
@@ -51,8 +57,8 @@ def connect(
     address: unix:///path/to/socket or host:port.
     credentials: grpc.ssl_channel_credentials(...); None: no TLS, for Unix sockets and loopback.
     connect_timeout: how long to try, when entering, until a gateway answers.
-    max_send_bytes: the longest frame that send() takes; must stay below the gateway's limits.message_bytes (4 MiB by
-      default), since a longer one would end the stream for all sessions.
+    max_send_bytes: the longest frame that send() takes, and the longest body of an HTTP request; must stay below the
+      gateway's limits.message_bytes (4 MiB by default), since a longer frame would end the stream for all sessions.
     options: further gRPC channel arguments; they override the client's own.
 
     Raises ValueError for an address that gRPC does not know.
@@ -72,6 +78,12 @@ class Gateway:
         self._link = Link(dial)
         self._connect_timeout = connect_timeout
         self._max_send_bytes = max_send_bytes
+        self._http = Http(self._link, max_send_bytes)
+
+    @property
+    def http(self) -> Http:
+        """Sends HTTP requests to exchanges."""
+        return self._http
 
     @property
     def attached(self) -> bool:
@@ -132,24 +144,106 @@ class Gateway:
         Raises ValueError for a span that is negative, for two setup steps with one key, and for a heartbeat of two
         kinds.
         """
+        websocket = pb.WebSocketOptions(
+            subprotocols=subprotocols, permessage_deflate=permessage_deflate, max_message_bytes=max_message_bytes
+        )
+        return self._own(
+            pb.Open(session=name, target=pb.Target(url=url, headers=encode_headers(headers)), websocket=websocket),
+            setup=setup,
+            heartbeat=heartbeat,
+            reconnect=reconnect,
+            dial_timeout=dial_timeout,
+            start=start,
+            delivery=delivery,
+            retention=retention,
+            queue=queue,
+            open_timeout=open_timeout,
+        )
+
+    def socket(
+        self,
+        url: str,
+        *,
+        framing: Framing = _DEFAULT_FRAMING,
+        name: str = "",
+        setup: Iterable[Step] = (),
+        # How it stays alive.
+        heartbeat: Heartbeat | None = None,
+        reconnect: Reconnect | None = None,
+        dial_timeout: Span | None = None,
+        # How it is read.
+        start: StartFrom = HEAD,
+        delivery: Delivery | None = None,
+        retention: Retention | None = None,
+        queue: Queue = _DEFAULT_QUEUE,
+        # Raw socket.
+        preamble: Payload = b"",
+        max_frame_bytes: int | None = None,
+        # The client's own.
+        open_timeout: Span = 30,
+    ) -> Session:
+        r"""Make a raw TCP or TLS session that this program owns; it is used as one of websocket().
+
+        A raw socket has no kinds of frames: str payloads (of send, setup and heartbeats) travel as UTF-8, and what
+        comes is BINARY; frame.text decodes it. It has no pings and close codes either: Session.ping, a ping heartbeat
+        and a close code are refused. Without a heartbeat of text or binary none is sent.
+
+        url: tcp:// or tls://, host, port.
+        framing: Delimiter(b"\r\n") unless told otherwise, LengthPrefix(...) or Unframed(); added to what is sent,
+          removed from what is delivered.
+        dial_timeout: for name, connection, TLS and preamble together; None: 10 s.
+        preamble: written as it is, without framing, when the connection is there and before setup.
+        max_frame_bytes: the longest frame accepted and sent, without its framing, or with Unframed the most that one
+          read delivers; None: 3 MiB.
+
+        The other parameters, and what is raised, are those of websocket().
+        """
+        socket = pb.SocketOptions(preamble=to_bytes(preamble), max_frame_bytes=max_frame_bytes)
+        framing.write(socket)
+        return self._own(
+            pb.Open(session=name, target=pb.Target(url=url), socket=socket),
+            setup=[step.as_bytes() for step in setup],
+            heartbeat=heartbeat.as_bytes() if heartbeat else None,
+            reconnect=reconnect,
+            dial_timeout=dial_timeout,
+            start=start,
+            delivery=delivery,
+            retention=retention,
+            queue=queue,
+            open_timeout=open_timeout,
+        )
+
+    def _own(
+        self,
+        entrance: pb.Open,
+        *,
+        setup: Iterable[Step],
+        heartbeat: Heartbeat | None,
+        reconnect: Reconnect | None,
+        dial_timeout: Span | None,
+        start: StartFrom,
+        delivery: Delivery | None,
+        retention: Retention | None,
+        queue: Queue,
+        open_timeout: Span,
+    ) -> Session:
+        """Make the session, with what sessions on all transports have."""
         steps = list(setup)
         keyed = {step.key: step for step in steps}
         if len(keyed) != len(steps):
             raise ValueError("setup: keys must differ")
-        entrance = pb.Open(
-            session=name,
-            target=pb.Target(url=url, headers=encode_headers(headers)),
-            websocket=pb.WebSocketOptions(
-                subprotocols=subprotocols, permessage_deflate=permessage_deflate, max_message_bytes=max_message_bytes
-            ),
-            heartbeat=heartbeat.to_proto() if heartbeat else None,
-            reconnect=reconnect.to_proto() if reconnect else None,
-            delivery=delivery.to_proto() if delivery else None,
-            retention=retention.to_proto() if retention else None,
-            dial_timeout=to_duration(dial_timeout, "dial_timeout"),
+        raw = entrance.HasField("socket")
+        entrance.MergeFrom(
+            pb.Open(
+                heartbeat=heartbeat.to_proto() if heartbeat else None,
+                reconnect=reconnect.to_proto() if reconnect else None,
+                delivery=delivery.to_proto() if delivery else None,
+                retention=retention.to_proto() if retention else None,
+                dial_timeout=to_duration(dial_timeout, "dial_timeout"),
+            )
         )
         channel = Channel(self._link, entrance, start, keyed, queue)
-        return Session(channel, seconds(open_timeout, "open_timeout"), self._max_send_bytes)
+        return Session(channel, seconds(open_timeout, "open_timeout"), self._max_send_bytes, raw=raw)
 
     def join(
         self,
@@ -175,6 +269,7 @@ class Gateway:
         found: list[SessionSummary] = []
         token = ""
         stub = self._link.connection.stub
+        cancelled = cancellations()
         try:
             while True:
                 page = await stub.ListSessions(
@@ -185,17 +280,18 @@ class Gateway:
                 if not token:
                     return found
         except grpc.aio.AioRpcError as error:
-            raise_if_cancelled()
+            raise_if_cancelled(cancelled)
             raise error_of_rpc(error, writes=False) from None
 
     async def session(self, name: str) -> SessionSummary:
         """Get one session. Raises SessionNotFound, and GatewayUnavailable while there is no connection."""
+        cancelled = cancellations()
         try:
             answer = await self._link.connection.stub.GetSession(
                 pb.GetSessionRequest(session=name), timeout=_RPC_TIMEOUT_S
             )
         except grpc.aio.AioRpcError as error:
-            raise_if_cancelled()
+            raise_if_cancelled(cancelled)
             raise error_of_rpc(error, writes=False) from None
         return SessionSummary.from_proto(answer.session)
 
@@ -205,10 +301,11 @@ class Gateway:
         Raises SessionNotFound, GatewayUnavailable while there is no connection, OutcomeUnknown if that breaks
         meanwhile.
         """
+        cancelled = cancellations()
         try:
             await self._link.connection.stub.CloseSession(
                 pb.CloseSessionRequest(session=name), timeout=_CLOSE_TIMEOUT_S
             )
         except grpc.aio.AioRpcError as error:
-            raise_if_cancelled()
+            raise_if_cancelled(cancelled)
             raise error_of_rpc(error, writes=True) from None

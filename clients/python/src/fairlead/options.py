@@ -1,4 +1,4 @@
-"""What a session is asked to do: setup, heartbeats, reconnecting, delivery, retention, and where to begin.
+"""What a session is asked to do: framing, setup, heartbeats, reconnecting, delivery, retention, and where to begin.
 
 Everywhere None means the gateway's default, which the field's docstring tells; spans are seconds or a timedelta, not
 negative.
@@ -7,7 +7,7 @@ negative.
 import enum
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from google.protobuf.duration_pb2 import Duration
@@ -19,7 +19,7 @@ from fairlead.v1.enums import Overflow
 Span = float | timedelta
 """Seconds, or a timedelta."""
 Payload = str | bytes
-"""A frame to send: str is TEXT, bytes BINARY."""
+"""A frame to send: str is TEXT, bytes BINARY. On a raw socket, which has no kinds, str is sent as UTF-8."""
 Patterns = str | bytes | Sequence[str | bytes]
 """What must occur in a frame, all of it, in any order; a lone str or bytes is one pattern."""
 Headers = Mapping[str, str] | Iterable[tuple[str, str]]
@@ -53,19 +53,78 @@ StartFrom = Start | After
 
 
 @dataclass(frozen=True, slots=True)
+class Delimiter:
+    """Cuts a raw socket's bytes into frames: a frame is what stands before the delimiter.
+
+    Two delimiters in a row hold an empty frame, which is delivered.
+    """
+
+    delimiter: bytes = b"\r\n"
+    """1 to 16 bytes. A frame to be sent that contains it is refused: it would arrive as two."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a delimiter that cannot be: the gateway would take an empty one for CRLF."""
+        if not 1 <= len(self.delimiter) <= 16:
+            raise ValueError("Delimiter: give 1 to 16 bytes")
+
+    def write(self, message: pb.SocketOptions) -> None:
+        """Choose this framing."""
+        message.delimiter.bytes = self.delimiter
+
+
+@dataclass(frozen=True, slots=True)
+class LengthPrefix:
+    """Cuts a raw socket's bytes into frames: each is preceded by its length."""
+
+    width: int = 4
+    """Of the length, in bytes: 1, 2 or 4. A frame to be sent that is longer than it can tell is refused."""
+    little_endian: bool = False
+    """Least significant byte first; False: most significant first, the network's order."""
+    counts_itself: bool = False
+    """The length counts its own bytes, too."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a width that cannot be: the gateway would take zero for 4."""
+        if self.width not in {1, 2, 4}:
+            raise ValueError("LengthPrefix: the width is 1, 2 or 4")
+
+    def write(self, message: pb.SocketOptions) -> None:
+        """Choose this framing."""
+        message.length_prefix.CopyFrom(
+            pb.LengthPrefix(width=self.width, little_endian=self.little_endian, counts_itself=self.counts_itself)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Unframed:
+    """Leaves a raw socket's bytes as they are: a frame is what one read brings, and may be cut anywhere."""
+
+    def write(self, message: pb.SocketOptions) -> None:
+        """Choose this framing."""
+        message.unframed.SetInParent()
+
+
+Framing = Delimiter | LengthPrefix | Unframed
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """One step of what a session does on each new transport before it is OPEN: a login, a subscription."""
 
     key: str
     """[A-Za-z0-9._:-]{1,128}, unique in the session."""
     payload: Payload
-    """The frame to send: str is TEXT, bytes BINARY."""
+    """The frame to send: str is TEXT, bytes BINARY; on a raw socket str is UTF-8."""
     expect: Patterns = ()
     """The step is done when a frame holds all of these; empty: when it is written."""
     reject: Patterns = ()
     """A frame with all of these, while the step waits for expect, ends the session as fatal. Needs expect."""
     timeout: Span | None = None
     """How long the step may take; None: 10 s; zero is refused."""
+
+    def as_bytes(self) -> "Step":
+        """Give the step for a raw socket."""
+        return replace(self, payload=to_bytes(self.payload))
 
     def to_proto(self) -> pb.SetupStep:
         """Give the message for the wire."""
@@ -89,13 +148,16 @@ class Heartbeat:
     """
 
     interval: Span | None = None
-    """Between heartbeats; None: 20 s; zero: none are sent."""
+    """Between heartbeats; None: 20 s, on a raw socket without text and binary none; zero: none are sent."""
     ping: str | None = None
-    """Payload of the ping frame, at most 125 bytes; None in all three: an empty ping frame."""
+    """Payload of the ping frame, at most 125 bytes; None in all three: an empty ping frame, on a raw socket nothing.
+
+    Raw sockets have no pings: refused there.
+    """
     text: str | None = None
-    """A text message in place of a ping frame."""
+    """A text message in place of a ping frame; on a raw socket a frame, in UTF-8."""
     binary: bytes | None = None
-    """A binary message in place of a ping frame."""
+    """A binary message in place of a ping frame; on a raw socket a frame."""
     pong_timeout: Span | None = None
     """How long the answer may take: a pong frame, or for text and binary a frame that matches keepalive; None: 10 s;
     zero: any time."""
@@ -108,6 +170,12 @@ class Heartbeat:
     """Frames with all of these only keep the connection alive. They are delivered like others."""
     write_timeout: Span | None = None
     """How long one write may make no progress; None: 10 s; zero is refused."""
+
+    def as_bytes(self) -> "Heartbeat":
+        """Give the heartbeat for a raw socket."""
+        if self.text is None or self.binary is not None:
+            return self  # Of two kinds: to_proto refuses it.
+        return replace(self, text=None, binary=self.text.encode())
 
     def to_proto(self) -> pb.Heartbeat:
         """Give the message for the wire. Raises ValueError if more than one of ping, text and binary is given."""
@@ -223,6 +291,11 @@ def encode_payload(payload: Payload) -> tuple[bytes, types_pb2.FrameKind.ValueTy
     if isinstance(payload, bytes):
         return payload, types_pb2.FRAME_KIND_BINARY
     raise TypeError(f"a payload is str (TEXT) or bytes (BINARY), not {type(payload).__name__}")
+
+
+def to_bytes(payload: Payload) -> bytes:
+    """Give the bytes of a frame where there are no kinds. Raises TypeError for anything but str and bytes."""
+    return encode_payload(payload)[0]
 
 
 def encode_start(start: StartFrom) -> pb.Start:

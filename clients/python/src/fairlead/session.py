@@ -5,10 +5,10 @@ from collections import deque
 from collections.abc import Iterable
 
 from fairlead._channel import Channel, Stage
-from fairlead._commands import SetupChange, failed
+from fairlead._commands import SetupChange
 from fairlead.entries import Sent, StateChanged
-from fairlead.errors import Failure, GatewayUnavailable, OutcomeUnknown, to_seconds
-from fairlead.options import Payload, Span, Step, encode_payload, seconds, to_duration
+from fairlead.errors import Failure, GatewayUnavailable, OutcomeUnknown, SendFailed, to_seconds, too_long
+from fairlead.options import Payload, Span, Step, encode_payload, seconds, to_bytes, to_duration
 from fairlead.reader import Reader
 from fairlead.v1 import session_pb2 as pb
 from fairlead.v1.enums import Phase, Reason, SessionState
@@ -17,14 +17,15 @@ from fairlead.v1.enums import Phase, Reason, SessionState
 class Session(Reader):
     """A session that this program owns and commands.
 
-    Made by Gateway.websocket, used with `async with`, which enters at OPEN.
+    Made by Gateway.websocket or Gateway.socket, used with `async with`, which enters at OPEN.
 
     When the stream to the gateway is lost, the client opens the session again, behind the last entry that it has, with
     the setup as it is then. It never does so after Superseded.
     """
 
-    def __init__(self, channel: Channel, open_timeout: float, max_send_bytes: int) -> None:
+    def __init__(self, channel: Channel, open_timeout: float, max_send_bytes: int, *, raw: bool) -> None:
         super().__init__(channel, open_timeout)
+        self._raw = raw
         self._max_send_bytes = max_send_bytes
         self._pongs: dict[bytes, deque[asyncio.Future[float]]] = {}
         self._pings = 0
@@ -42,6 +43,8 @@ class Session(Reader):
     ) -> Sent:
         """Send a frame and return when it is in the kernel of the gateway's machine; str is TEXT, bytes BINARY.
 
+        On a raw socket str is sent as UTF-8.
+
         max_wait: how long to wait for an OPEN transport, and for the stream to the gateway; 0: fail at once.
         generation: not 0: send it only on this transport.
         setup_key: also store the frame as this setup step (subscribe); in place of one of the same key, or as the last.
@@ -52,13 +55,11 @@ class Session(Reader):
         result is dropped, but for events(). Results travel behind frames: a program that sends must read, else its
         queue fills up and sends fail with LIMIT_REACHED.
         """
+        if self._raw:
+            payload = to_bytes(payload)
         encoded, kind = encode_payload(payload)
         if len(encoded) > self._max_send_bytes:
-            raise failed(
-                Reason.MESSAGE_TOO_LONG,
-                f"{len(encoded)} bytes; connect() was given max_send_bytes={self._max_send_bytes}, "
-                "which must stay below the gateway's limits.message_bytes",
-            )
+            raise SendFailed(too_long("payload", len(encoded), self._max_send_bytes))
         change = None
         forget = tuple(forget_setup_keys)
         if setup_key or forget:
@@ -85,8 +86,8 @@ class Session(Reader):
 
         payload: at most 125 bytes; None: one that no other ping of this session has.
 
-        Raises SendFailed if there is no OPEN transport, OutcomeUnknown if the transport ends before the pong, or after
-        `timeout`. Cancelling it is safe.
+        Raises SendFailed if there is no OPEN transport, or it is a raw socket, OutcomeUnknown if the transport ends
+        before the pong, or after `timeout`. Cancelling it is safe.
         """
         if payload is None:
             self._pings += 1
@@ -121,13 +122,13 @@ class Session(Reader):
         await self._channel.wait_attached(0)
         await self._channel.perform(pb.Command(reconnect=pb.Reconnect()))
 
-    async def close(self, code: int = 1000, reason: str = "", *, timeout: Span = 15) -> None:
+    async def close(self, code: int = 0, reason: str = "", *, timeout: Span = 15) -> None:
         """Close the session for all its subscribers, with a close frame to the exchange, and wait for its end.
 
         Idempotent.
 
-        What is queued can still be read; then iterations end normally. code and reason as in RFC 6455 section 7.4; the
-        reason has at most 123 bytes.
+        What is queued can still be read; then iterations end normally. code and reason as in RFC 6455 section 7.4: 0
+        means 1000, and the reason has at most 123 bytes. A raw socket has neither, and ends in order without them.
 
         Raises SendFailed if refused (InvalidRequest's reasons), OutcomeUnknown if the stream to the gateway is lost
         meanwhile or after `timeout`, GatewayUnavailable if there is no stream: then the client only forgets the
