@@ -29,15 +29,6 @@ void CheckRaw(Checker& check, const Framing& framing, std::string_view payload, 
   if (auto fits = CheckFrame(framing, payload); !fits) check.Adopt(fits.error(), path + ": ");
 }
 
-// With whatever its tokens become.
-void CheckRawHeartbeat(Checker& check, const Framing& framing, const std::string& payload, const std::string& path) {
-  const std::string longest = FillTokens(payload, WallTime::max(), UINT64_MAX);
-  CheckRaw(check, framing, longest, path);
-  const auto* delimiter = std::get_if<Delimiter>(&framing);
-  const bool has_digit = delimiter != nullptr && delimiter->bytes.find_first_of("0123456789") != std::string::npos;
-  check.Require(longest == payload || !has_digit, path, "has tokens, whose digits may make the delimiter of them");
-}
-
 // The kind of a frame to be sent, which is checked with it. `path` is the message that has both fields.
 FrameKind ParseFrame(Checker& check, const Framing* raw, v1::FrameKind kind, std::string_view payload,
                      const std::string& path) {

@@ -2,8 +2,6 @@
 
 #include <gtest/gtest.h>
 
-#include "policy/http_headers.h"
-
 namespace fairlead {
 namespace {
 
