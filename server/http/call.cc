@@ -14,26 +14,23 @@ std::string Milliseconds(Duration span) {
 
 }  // namespace
 
-Call::Call(HttpRequest request, Timers& timers, const Limits& limits, HttpTotals& totals,
-           uint64_t response_header_bytes, Done done)
+Call::Call(HttpRequest request, HttpSurroundings& around, Done done)
     : request_(std::move(request)),
-      timers_(timers),
-      limits_(limits),
-      totals_(totals),
-      response_header_bytes_(response_header_bytes),
+      around_(around),
       done_(std::move(done)),
-      arrived_(timers.Now()),
-      timeout_(timers.MakeTimer()),
-      wait_(timers.MakeTimer()),
+      arrived_(around.timers.Now()),
+      timeout_(around.timers.MakeTimer()),
+      wait_(around.timers.MakeTimer()),
       counted_bytes_(request_.body.size()),
       request_bytes_(request_.body.size()) {
-  ++totals_.requests;
-  totals_.body_bytes += counted_bytes_;
+  ++around_.totals.requests;
+  around_.totals.body_bytes += counted_bytes_;
 }
 
 Call::~Call() {
-  --totals_.requests;
-  totals_.body_bytes -= counted_bytes_;
+  --around_.totals.requests;
+  around_.totals.body_bytes -= counted_bytes_;
+  around_.forgotten();
 }
 
 void Call::WaitIn(Pool& pool) {
@@ -47,25 +44,26 @@ void Call::SendOn(Connection& connection, const std::optional<ConnectTimes>& tim
   pool_ = nullptr;
   connection_ = &connection;
   wait_->Cancel();
-  timing_.pool_wait = timers_.Now() - arrived_;
+  timing_.pool_wait = around_.timers.Now() - arrived_;
   timing_.connection = times;
   reused_connection_ = connection.used();
-  connection.Send({.head = RequestHead(request_.method, request_.url, request_.headers, request_.body.size()),
-                   .body = std::move(request_.body),
-                   .to_head = request_.method == "HEAD",
-                   .limits = {.header_bytes = response_header_bytes_, .body_bytes = request_.max_response_bytes},
-                   .grew = [self = shared_from_this()](size_t bytes) { return self->Grew(bytes); }},
-                  [self = shared_from_this()](Result<Answer> answer) {
-                    self->connection_ = nullptr;
-                    if (!answer) return self->Finish(std::unexpected(std::move(answer.error())));
-                    self->timing_.first_byte = answer->first_byte;
-                    self->timing_.total = self->timers_.Now() - self->arrived_;
-                    self->Finish(HttpResponse{.status = answer->status,
-                                              .headers = std::move(answer->headers),
-                                              .body = std::move(answer->body),
-                                              .timing = self->timing_,
-                                              .reused_connection = self->reused_connection_});
-                  });
+  connection.Send(
+      {.head = RequestHead(request_.method, request_.url, request_.headers, request_.body.size()),
+       .body = std::move(request_.body),
+       .to_head = request_.method == "HEAD",
+       .limits = {.header_bytes = around_.options.response_header_bytes, .body_bytes = request_.max_response_bytes},
+       .grew = [self = shared_from_this()](size_t bytes) { return self->Grew(bytes); }},
+      [self = shared_from_this()](Result<Answer> answer) {
+        self->connection_ = nullptr;
+        if (!answer) return self->Finish(std::unexpected(std::move(answer.error())));
+        self->timing_.first_byte = answer->first_byte;
+        self->timing_.total = self->around_.timers.Now() - self->arrived_;
+        self->Finish(HttpResponse{.status = answer->status,
+                                  .headers = std::move(answer->headers),
+                                  .body = std::move(answer->body),
+                                  .timing = self->timing_,
+                                  .reused_connection = self->reused_connection_});
+      });
 }
 
 void Call::Fail(Failure failure) { Finish(std::unexpected(std::move(failure))); }
@@ -114,12 +112,12 @@ void Call::TimedOut() {
 Result<void> Call::Grew(size_t body_bytes) {
   const uint64_t now = request_bytes_ + body_bytes;
   const uint64_t more = now > counted_bytes_ ? now - counted_bytes_ : 0;
-  if (totals_.body_bytes + more > limits_.total_body_bytes) {
+  if (around_.totals.body_bytes + more > around_.limits.total_body_bytes) {
     return std::unexpected(Failure{Reason::kLimitReached, Phase::kReplied,
-                                   "limits.total_body_bytes, " + std::to_string(limits_.total_body_bytes) +
+                                   "limits.total_body_bytes, " + std::to_string(around_.limits.total_body_bytes) +
                                        ": the bodies of all requests under way fill it"});
   }
-  totals_.body_bytes += more;
+  around_.totals.body_bytes += more;
   counted_bytes_ += more;
   return {};
 }

@@ -12,6 +12,7 @@
 namespace fairlead {
 
 class Pool;
+struct HttpSurroundings;
 
 // What all pools and requests use up together. Outlives them.
 struct HttpTotals {
@@ -26,8 +27,7 @@ class Call : public std::enable_shared_from_this<Call> {
   enum class State { kWaiting, kSent, kDone };
   using Done = std::function<void(Result<HttpResponse>)>;
 
-  Call(HttpRequest request, Timers& timers, const Limits& limits, HttpTotals& totals, uint64_t response_header_bytes,
-       Done done);
+  Call(HttpRequest request, HttpSurroundings& around, Done done);
   ~Call();
   Call(const Call&) = delete;
   Call& operator=(const Call&) = delete;
@@ -51,10 +51,7 @@ class Call : public std::enable_shared_from_this<Call> {
   Result<void> Grew(size_t body_bytes);
 
   HttpRequest request_;
-  Timers& timers_;
-  const Limits& limits_;
-  HttpTotals& totals_;
-  const uint64_t response_header_bytes_;
+  HttpSurroundings& around_;
   Done done_;
   State state_ = State::kWaiting;
   const SteadyTime arrived_;

@@ -69,8 +69,9 @@ void Connection::Take(std::string_view bytes) {
 }
 
 void Connection::Complete(bool more_follows) {
-  // An answer that overtakes its request is an answer, but the connection is done with.
-  const bool goes_on = !more_follows && !writing_ && reader_->keep_alive();
+  // An answer that overtakes its request is an answer, but the connection is done with; and so it is when the write
+  // has failed: what is missing of this request would be taken from the next.
+  const bool goes_on = !more_follows && taken_ == Phase::kSentNoReply && reader_->keep_alive();
   HttpResponseHead head = reader_->TakeHead();
   outcome_ = Answer{.status = head.status,
                     .headers = std::move(head.headers),
@@ -108,7 +109,8 @@ void Connection::DidWrite(Phase taken) {
 Phase Connection::Reached() const { return reader_->begun() ? Phase::kReplied : taken_; }
 
 void Connection::Tell(Result<Answer> outcome) {
-  if (!outcome) outcome.error().phase = Reached();
+  // What is no response at all has not begun as one, but it is what came back: the reader has said so.
+  if (!outcome && outcome.error().phase != Phase::kReplied) outcome.error().phase = Reached();
   const auto done = std::exchange(done_, nullptr);
   reader_.reset();
   grew_ = nullptr;

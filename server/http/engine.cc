@@ -10,9 +10,15 @@ HttpEngine::HttpEngine(Connector& connector, Timers& timers, const Limits& limit
       self_(std::make_shared<HttpEngine*>(this)) {
   around_.make_room = [this](const Pool& starved) { return MakeRoom(starved); };
   around_.relaxed = [this] { Relaxed(); };
+  around_.forgotten = [this] {
+    if (draining_) Relaxed();
+  };
 }
 
-HttpEngine::~HttpEngine() { *self_ = nullptr; }
+HttpEngine::~HttpEngine() {
+  *self_ = nullptr;
+  pools_.clear();  // What goes with them may still call.
+}
 
 Result<void> HttpEngine::Admit(const HttpRequest& request) const {
   const Limits& limits = around_.limits;
@@ -34,11 +40,13 @@ HttpEngine::UnderWay HttpEngine::Send(const std::string& identity, HttpRequest r
     return UnderWay(nullptr);
   }
   const TargetUrl url = request.url;
-  auto call = std::make_shared<Call>(std::move(request), around_.timers, around_.limits, around_.totals,
-                                     options_.response_header_bytes, std::move(done));
+  auto call = std::make_shared<Call>(std::move(request), around_, std::move(done));
   auto& pool = pools_[{identity, url.Origin()}];
   if (!pool) pool = std::make_unique<Pool>(url, around_);
-  if (auto served = pool->Serve(call); !served) call->Fail(std::move(served.error()));
+  if (auto served = pool->Serve(call); !served) {
+    Relaxed();  // The pool may be new, and empty.
+    call->Fail(std::move(served.error()));
+  }
   return UnderWay(std::move(call));
 }
 

@@ -6,9 +6,18 @@
 #include "base/log.h"
 
 namespace fairlead {
+namespace {
+
+// Until the loop has read what has come on an idle connection.
+constexpr Duration kPumpAgain = std::chrono::milliseconds(1);
+
+}  // namespace
 
 Pool::Pool(TargetUrl origin, HttpSurroundings& around)
-    : origin_(std::move(origin)), around_(around), idle_timer_(around.timers.MakeTimer()) {}
+    : origin_(std::move(origin)),
+      around_(around),
+      again_(around.timers.MakeTimer()),
+      idle_timer_(around.timers.MakeTimer()) {}
 
 Pool::~Pool() { around_.totals.connections -= connections_.size() + dials_.size(); }
 
@@ -25,7 +34,7 @@ PoolCounts Pool::counts() const {
 }
 
 Result<void> Pool::Serve(const std::shared_ptr<Call>& call) {
-  if (!MayCome(counts(), around_.options)) {
+  if (!Admits()) {
     return NotSent(Reason::kLimitReached, "http.waiting_per_pool, " + std::to_string(around_.options.waiting_per_pool) +
                                               ": requests wait for a connection to " + origin_.Origin() +
                                               "; http.connections_per_pool, " +
@@ -35,6 +44,14 @@ Result<void> Pool::Serve(const std::shared_ptr<Call>& call) {
   call->WaitIn(*this);
   Pump();
   return {};
+}
+
+// Where nobody may wait, an idle connection of another pool must make room before, not after.
+bool Pool::Admits() {
+  PoolCounts now = counts();
+  if (MayCome(now, around_.options)) return true;
+  now.room = std::max<size_t>(now.room, 1);
+  return MayCome(now, around_.options) && around_.make_room(*this);
 }
 
 void Pool::Pump() {
@@ -59,11 +76,16 @@ void Pool::Pump() {
 }
 
 Pool::Kept* Pool::Usable() {
+  bool unsure = false;
   for (Kept& kept : connections_) {
     const bool worn = kept.connection->used() && around_.options.idle_timeout == Duration::zero();
-    // One that has gone stale is on its way to say so itself.
-    if (!worn && kept.connection->Usable()) return &kept;
+    if (worn || kept.connection->state() != Connection::State::kIdle) continue;
+    if (kept.connection->Usable()) return &kept;
+    unsure = true;
   }
+  // One that has gone stale is on its way to say so itself. But what has come may be TLS's own (session tickets, say),
+  // which is read without a word, and leaves it usable.
+  if (unsure) again_->At(around_.timers.Now() + kPumpAgain, [this] { Pump(); });
   return nullptr;
 }
 

@@ -25,6 +25,8 @@ struct HttpSurroundings {
   std::function<bool(Pool& starved)> make_room = {};
   // A pool has less to do than before: others may go on, and it may be dropped. Not from within a pool's call.
   std::function<void()> relaxed = {};
+  // A request is no longer counted: a drain may be over.
+  std::function<void()> forgotten = {};
 };
 
 // Loop thread.
@@ -59,6 +61,7 @@ class Pool {
     std::unique_ptr<Connection> connection;
     std::optional<ConnectTimes> times;  // Until it has carried its first request.
   };
+  bool Admits();
   void Dial();
   void Dialled(std::list<std::unique_ptr<Dialling>>::iterator dial, Result<OpenedStream> opened);
   void Changed(Connection& connection);
@@ -72,6 +75,7 @@ class Pool {
   std::list<Kept> connections_;  // The most recently used first.
   std::list<std::unique_ptr<Dialling>> dials_;
   std::deque<std::shared_ptr<Call>> waiting_;
+  std::unique_ptr<Timer> again_;  // To pump.
   std::unique_ptr<Timer> idle_timer_;
   bool idle_timer_armed_ = false;
   bool starved_ = false;  // The total has no room for what it needs.

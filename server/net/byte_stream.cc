@@ -27,7 +27,8 @@ class Line : public std::enable_shared_from_this<Line> {
       const auto read_done = std::exchange(self->read_done_, nullptr);
       if (!read_done) return;
       if (!error) return read_done(std::string_view(self->buffer_.data(), bytes));
-      if (error == asio::error::eof) return read_done(std::string_view());
+      // The kernel tells a reset once; if the write was told, what follows only looks like an end in order.
+      if (error == asio::error::eof && !self->write_failed_) return read_done(std::string_view());
       read_done(std::unexpected(
           Failure{Reason::kConnectionLost, Phase::kUnspecified, "the connection ended: " + error.message()}));
     });
@@ -43,6 +44,7 @@ class Line : public std::enable_shared_from_this<Line> {
       const auto write_done = std::exchange(self->write_done_, nullptr);
       self->head_.clear();
       self->body_ = {};
+      self->write_failed_ = static_cast<bool>(error);
       if (!write_done) return;
       if (!error) return write_done(Phase::kSentNoReply);
       // A record that TLS could not write whole is in none of the counts, and may be in the kernel in part.
@@ -64,6 +66,7 @@ class Line : public std::enable_shared_from_this<Line> {
   std::vector<char> buffer_;
   std::string head_;
   std::string body_;
+  bool write_failed_ = false;
   ByteStream::ReadDone read_done_;
   ByteStream::WriteDone write_done_;
 };

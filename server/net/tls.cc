@@ -142,8 +142,13 @@ void Wire::Linger() {
 
 void Wire::EndWriting() {
   if (tls_) {
-    // Ends with the peer's own close_notify, or with the socket; the operation keeps what it needs.
+    // The second half of OpenSSL's shutdown waits for the peer's close_notify, and takes frames that still come for an
+    // error. We read them: so for the moment of the call, in which OpenSSL writes ours, the peer is said to have ended.
+    SSL* handle = tls_->native_handle();
+    const int before = SSL_get_shutdown(handle);
+    SSL_set_shutdown(handle, before | SSL_RECEIVED_SHUTDOWN);
     tls_->async_shutdown([socket = socket_, tls = tls_](boost::system::error_code) {});
+    SSL_set_shutdown(handle, before | SSL_SENT_SHUTDOWN);
     return;
   }
   boost::system::error_code ignored;

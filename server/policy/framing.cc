@@ -61,15 +61,22 @@ std::span<char> Deframer::Room() {
   if (begin_ > 0) {
     std::memmove(buffer_.data(), buffer_.data() + begin_, filled_ - begin_);
     filled_ -= begin_;
+    work_ += filled_;
     begin_ = 0;
   }
-  if (filled_ == 0 && buffer_.size() > kMostRoom) {
-    buffer_.resize(kLeastRoom);  // A long frame has gone.
+  // A long frame has gone; the beginning of the next one may be here already.
+  if (filled_ == 0 ? buffer_.size() > kMostRoom : filled_ <= kMostRoom && buffer_.size() > 4 * kMostRoom) {
+    if (filled_ == 0) room_ = kLeastRoom;
+    Resize(filled_ + room_);
     buffer_.shrink_to_fit();
-    room_ = kLeastRoom;
   }
-  if (buffer_.size() < filled_ + room_) buffer_.resize(std::max(filled_ + room_, buffer_.size() * 2));
+  if (buffer_.size() < filled_ + room_) Resize(std::max(filled_ + room_, buffer_.size() * 2));
   return {buffer_.data() + filled_, std::min(buffer_.size() - filled_, kMostRoom)};
+}
+
+void Deframer::Resize(size_t bytes) {
+  work_ += std::max(filled_, bytes);
+  buffer_.resize(bytes);
 }
 
 void Deframer::Filled(size_t bytes) {
@@ -87,6 +94,7 @@ Result<std::optional<std::string_view>> Deframer::NextDelimited(const Delimiter&
   const size_t length = delimiter.bytes.size();
   const std::string_view here = rest();
   const size_t found = here.find(delimiter.bytes, searched_);
+  work_ += (found == std::string_view::npos ? here.size() : found + length) - searched_;
   if (found == std::string_view::npos) {
     // The delimiter may have begun in the last bytes.
     searched_ = here.size() < length ? 0 : here.size() - (length - 1);

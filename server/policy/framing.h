@@ -57,11 +57,17 @@ class Deframer {
   // Bytes of a frame that is not whole: what a break would cut off.
   size_t unfinished() const { return filled_ - begin_; }
 
+  // What it has cost so far: bytes searched, moved and cleared. In proportion to what has come; a test compares.
+  uint64_t work() const { return work_; }
+  // Bytes of memory held.
+  size_t held() const { return buffer_.capacity(); }
+
  private:
   Result<std::optional<std::string_view>> NextDelimited(const Delimiter& delimiter);
   Result<std::optional<std::string_view>> NextPrefixed(const LengthPrefix& prefix);
   std::optional<std::string_view> NextUnframed();
   std::unexpected<Failure> TooLong() const;
+  void Resize(size_t bytes);
   std::string_view rest() const { return std::string_view(buffer_).substr(begin_, filled_ - begin_); }
 
   Framing framing_;
@@ -71,6 +77,7 @@ class Deframer {
   size_t filled_ = 0;
   size_t searched_ = 0;  // Of that frame: no delimiter begins in its first so many bytes.
   size_t room_ = kLeastRoom;
+  uint64_t work_ = 0;
 
   static constexpr size_t kLeastRoom = 4096;  // An idle socket's buffer.
   static constexpr size_t kMostRoom = 64u << 10;

@@ -45,9 +45,10 @@ inline size_t DialsToBegin(const PoolCounts& counts, const HttpOptions& options)
   return std::min({unserved, below_cap, counts.room});
 }
 
-// Whether one more request may come: it gets an idle connection, a dial, or a place in the queue.
+// Whether one more request may come: it gets an idle connection, a dial (perhaps
+// one whose request is gone), or a place in the queue.
 inline bool MayCome(const PoolCounts& counts, const HttpOptions& options) {
-  if (counts.idle > counts.waiting) return true;
+  if (counts.idle + counts.dialling > counts.waiting) return true;
   PoolCounts with = counts;
   ++with.waiting;
   if (DialsToBegin(with, options) > 0) return true;

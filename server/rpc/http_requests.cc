@@ -45,12 +45,12 @@ Result<SendRequest> ParseSendRequest(const v1::SendRequest& send, const Limits& 
   }
   std::vector<QueryParameter> query;
   for (const v1::QueryParameter& each : given.query()) query.push_back({each.key(), each.value()});
+  const size_t own_bytes = request.url.target.size();
   request.url.target = AppendQuery(std::move(request.url.target), query);
-  if (request.url.target.size() > limits.url_bytes) {
-    check.Refuse(Reason::kLimitReached, "request.query",
-                 std::to_string(request.url.target.size()) +
-                     " bytes with the URL's own path and query; limits.url_bytes is " +
-                     std::to_string(limits.url_bytes));
+  if (const size_t bytes = given.url().size() + request.url.target.size() - own_bytes; bytes > limits.url_bytes) {
+    check.Refuse(
+        Reason::kLimitReached, "request.query",
+        std::to_string(bytes) + " bytes with the URL; limits.url_bytes is " + std::to_string(limits.url_bytes));
   }
   for (const v1::Header& each : given.headers()) request.headers.push_back({each.name(), each.value()});
   adopt(CheckHeaders(request.headers, limits.header_bytes, "request.headers"));
@@ -74,8 +74,9 @@ Result<SendRequest> ParseSendRequest(const v1::SendRequest& send, const Limits& 
   }
   if (remaining <= kAnswerMargin) {
     check.Refuse(Reason::kRequestTimeout, "request", "less than 50 ms are left until the RPC's deadline");
+  } else {
+    request.timeout = std::min(request.timeout, remaining - kAnswerMargin);
   }
-  request.timeout = std::min(request.timeout, remaining - kAnswerMargin);
   request.body = given.body();
   return check.Finish(std::move(parsed));
 }

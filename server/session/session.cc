@@ -88,13 +88,14 @@ void Session::Enter(StateChange change) {
 }
 
 void Session::Dial() {
-  dialling_ = around_.dialler.Dial({options_.url, options_.headers, options_.websocket, options_.socket, options_.dial_timeout},
-                                   [this](std::expected<std::unique_ptr<Transport>, Loss> outcome) {
-                                     // This callback lives in what it replaces: keep that until the end.
-                                     const auto dialling = std::exchange(dialling_, nullptr);
-                                     if (outcome) return Dialled(std::move(*outcome));
-                                     Lose(outcome.error());
-                                   });
+  dialling_ =
+      around_.dialler.Dial({options_.url, options_.headers, options_.websocket, options_.socket, options_.dial_timeout},
+                           [this](std::expected<std::unique_ptr<Transport>, Loss> outcome) {
+                             // This callback lives in what it replaces: keep that until the end.
+                             const auto dialling = std::exchange(dialling_, nullptr);
+                             if (outcome) return Dialled(std::move(*outcome));
+                             Lose(outcome.error());
+                           });
 }
 
 void Session::Dialled(std::unique_ptr<Transport> transport) {

@@ -97,8 +97,9 @@ async def test_malformed_responses(channel: grpc.aio.Channel, tls: ssl.SSLContex
                 verdict = "NOT_REUSED" if result.body in (b"", b"hello") else f"{result.body!r} was delivered"
             else:
                 verdict = result.reason
-                # Something has answered once as much has come as a version and a digit of the status take.
-                begun = len(case.answer) >= len("HTTP/1.1 2")
+                # Something has answered once as much has come as a version and a digit of the status take; or what came
+                # is no response at all.
+                begun = len(case.answer) >= len("HTTP/1.1 2") or verdict == "RESPONSE_INVALID"
                 if result.phase not in ("SENT_NO_REPLY", "REPLIED" if begun else ""):
                     verdict += f" in phase {result.phase}"
             if verdict != case.verdict:

@@ -78,7 +78,10 @@ class TemporaryFile {
 inline Egress LoopbackEgress() {
   const auto v4 = ParseCidr("127.0.0.0/8");
   const auto v6 = ParseCidr("::1/128");
-  return Egress({{.name = "loopback", .schemes = {"ws", "wss"}, .hosts = {"*"}, .cidrs = {*v4, *v6}}});
+  return Egress({{.name = "loopback",
+                  .schemes = {"ws", "wss", "http", "https", "tcp", "tls"},
+                  .hosts = {"*"},
+                  .cidrs = {*v4, *v6}}});
 }
 
 // A loop and a dialler that trusts one authority.
@@ -117,7 +120,7 @@ class Network {
 inline DialRequest RequestFor(const std::string& url) {
   auto target = ParseTarget(url, 8192);
   EXPECT_TRUE(target) << url;
-  return {.url = target.value_or(TargetUrl{}), .headers = {}, .websocket = {}, .timeout = kPatience};
+  return {.url = target.value_or(TargetUrl{}), .headers = {}, .websocket = {}, .socket = {}, .timeout = kPatience};
 }
 
 // One dial and what comes of it. Public functions are for the test's thread.
@@ -137,6 +140,9 @@ class Line final : private Transport::Listener {
   // Waits for the outcome; what went wrong, if anything did.
   std::optional<Loss> Dial(DialRequest request) {
     Begin(std::move(request));
+    return WaitDialled();
+  }
+  std::optional<Loss> WaitDialled() {
     Wait([this] { return dialled_; }, "the outcome of a dial");
     const std::lock_guard lock(mutex_);
     return refusal_;
@@ -174,7 +180,14 @@ class Line final : private Transport::Listener {
   // Waits until it is written; false: the transport has ended.
   bool Write(FrameKind kind, const std::string& payload) {
     BeginWrite(kind, payload);
+    return WaitUntilWritten();
+  }
+  bool WaitUntilWritten() {
     Wait([this] { return written_ == begun_ || loss_; }, "a write");
+    return written();
+  }
+  // All that was begun.
+  bool written() {
     const std::lock_guard lock(mutex_);
     return written_ == begun_;
   }

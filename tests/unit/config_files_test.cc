@@ -62,6 +62,9 @@ TEST(ConfigFiles, DevelopmentConfigurationLoads) {
                                                         {"wss://localhost:9001/", "loopback"},
                                                         {"ws://127.0.0.1:9001/", "loopback"},
                                                         {"ws://[::1]:9001/", "loopback"},
+                                                        {"tcp://127.0.0.1:9001", "loopback"},
+                                                        {"tls://localhost:9001", "loopback"},
+                                                        {"tls://stream.example.com:443", "public"},
                                                         {"wss://stream.example.com/", "public"}}) {
     const auto allowed = egress.Allow(*ParseTarget(url, 8192));
     ASSERT_TRUE(allowed) << url;
@@ -70,6 +73,11 @@ TEST(ConfigFiles, DevelopmentConfigurationLoads) {
         << url;
   }
   EXPECT_FALSE(egress.Allow(*ParseTarget("ws://stream.example.com/", 8192)));
+  EXPECT_FALSE(egress.Allow(*ParseTarget("tcp://stream.example.com:80", 8192)));
+  for (const char* url : {"http://localhost:9001/", "https://127.0.0.1:9001/", "https://api.example.com/"}) {
+    EXPECT_TRUE(egress.Allow(*ParseRequestUrl(url, 8192))) << url;
+  }
+  EXPECT_FALSE(egress.Allow(*ParseRequestUrl("http://api.example.com/", 8192)));
 }
 
 TEST(ConfigFiles, DocumentationHasEveryField) {
@@ -77,47 +85,73 @@ TEST(ConfigFiles, DocumentationHasEveryField) {
   for (const std::string& path : AllPaths()) EXPECT_THAT(page, HasSubstr("\n| `" + path + "` | ")) << path;
 }
 
-// Both say "absent: DEFAULT" of each limit; Limits is what holds.
-TEST(ConfigFiles, DocumentedLimitsAreTheDefaults) {
+std::string Size(std::uint64_t bytes) {
+  for (const auto& [factor, unit] : {std::pair{kGiB, "GiB"}, std::pair{kMiB, "MiB"}, std::pair{kKiB, "KiB"}}) {
+    if (bytes % factor == 0) return std::to_string(bytes / factor) + unit;
+  }
+  return std::to_string(bytes);
+}
+std::string Seconds(Duration span) {
+  return std::to_string(std::chrono::duration_cast<std::chrono::seconds>(span).count()) + "s";
+}
+
+// The page and the proto say of each field of `section` what the code holds; the proto as "absent: DEFAULT".
+void ExpectDocumented(const std::string& section, const Descriptor& descriptor,
+                      const std::vector<std::pair<std::string, std::string>>& defaults) {
   const std::string page = ReadWhole(kRoot / "docs/configuration.md");
   const std::string proto = ReadWhole(kRoot / "proto/fairlead/config/v1/config.proto");
-  const Limits limits;
-  const auto size = [](std::uint64_t bytes) {
-    for (const auto& [factor, unit] : {std::pair{kGiB, "GiB"}, std::pair{kMiB, "MiB"}, std::pair{kKiB, "KiB"}}) {
-      if (bytes % factor == 0) return std::to_string(bytes / factor) + unit;
-    }
-    return std::to_string(bytes);
-  };
-  const std::vector<std::pair<std::string, std::string>> defaults = {
-      {"sessions", std::to_string(limits.sessions)},
-      {"streams", std::to_string(limits.streams)},
-      {"channels_per_stream", std::to_string(limits.channels_per_stream)},
-      {"subscribers_per_session", std::to_string(limits.subscribers_per_session)},
-      {"connections", std::to_string(limits.connections)},
-      {"message_bytes", size(limits.message_bytes)},
-      {"journal_bytes", size(limits.journal_bytes)},
-      {"total_journal_bytes", size(limits.total_journal_bytes)},
-      {"send_queue_bytes", size(limits.send_queue_bytes)},
-      {"total_send_queue_bytes", size(limits.total_send_queue_bytes)},
-      {"setup_steps", std::to_string(limits.setup_steps)},
-      {"setup_bytes", size(limits.setup_bytes)},
-      {"header_bytes", size(limits.header_bytes)},
-      {"url_bytes", size(limits.url_bytes)},
-      {"waiting_events", std::to_string(limits.waiting_events)},
-      {"unanswered_pings", std::to_string(limits.unanswered_pings)},
-      {"stuck_write",
-       std::to_string(std::chrono::duration_cast<std::chrono::minutes>(limits.stuck_write).count()) + "m"},
-  };
-  EXPECT_EQ(defaults.size(), static_cast<std::size_t>(config::v1::Limits::descriptor()->field_count()));
+  EXPECT_EQ(defaults.size(), static_cast<std::size_t>(descriptor.field_count()));
   for (const auto& [field, value] : defaults) {
-    EXPECT_THAT(page, HasSubstr(absl::StrFormat("\n| `limits.%s` | `%s` | ", field, value)));
-    const std::size_t end = proto.find(" " + field + " = ", proto.find("message Limits"));
+    EXPECT_THAT(page, HasSubstr(absl::StrFormat("\n| `%s.%s` | `%s` | ", section, field, value)));
+    const std::size_t end = proto.find(" " + field + " = ", proto.find("message " + descriptor.name() + " {"));
     ASSERT_NE(end, std::string::npos) << field;
     const std::size_t absent = proto.rfind("absent: ", end);  // In the comment above the field.
     const std::string comment = proto.substr(absent, end - absent);
     EXPECT_EQ(comment.find(';', comment.find('\n')), std::string::npos) << field << " has no default of its own";
     EXPECT_THAT(comment, StartsWith("absent: " + value)) << field;
   }
+}
+
+TEST(ConfigFiles, DocumentedLimitsAreTheDefaults) {
+  const Limits limits;
+  ExpectDocumented(
+      "limits", *config::v1::Limits::descriptor(),
+      {
+          {"sessions", std::to_string(limits.sessions)},
+          {"streams", std::to_string(limits.streams)},
+          {"channels_per_stream", std::to_string(limits.channels_per_stream)},
+          {"subscribers_per_session", std::to_string(limits.subscribers_per_session)},
+          {"connections", std::to_string(limits.connections)},
+          {"message_bytes", Size(limits.message_bytes)},
+          {"journal_bytes", Size(limits.journal_bytes)},
+          {"total_journal_bytes", Size(limits.total_journal_bytes)},
+          {"send_queue_bytes", Size(limits.send_queue_bytes)},
+          {"total_send_queue_bytes", Size(limits.total_send_queue_bytes)},
+          {"setup_steps", std::to_string(limits.setup_steps)},
+          {"setup_bytes", Size(limits.setup_bytes)},
+          {"header_bytes", Size(limits.header_bytes)},
+          {"url_bytes", Size(limits.url_bytes)},
+          {"waiting_events", std::to_string(limits.waiting_events)},
+          {"unanswered_pings", std::to_string(limits.unanswered_pings)},
+          {"stuck_write",
+           std::to_string(std::chrono::duration_cast<std::chrono::minutes>(limits.stuck_write).count()) + "m"},
+          {"requests", std::to_string(limits.requests)},
+          {"http_connections", std::to_string(limits.http_connections)},
+          {"total_body_bytes", Size(limits.total_body_bytes)},
+      });
+}
+
+TEST(ConfigFiles, DocumentedHttpOptionsAreTheDefaults) {
+  const HttpOptions http;
+  ExpectDocumented("http", *config::v1::Http::descriptor(),
+                   {
+                       {"connections_per_pool", std::to_string(http.connections_per_pool)},
+                       {"waiting_per_pool", std::to_string(http.waiting_per_pool)},
+                       {"idle_timeout", Seconds(http.idle_timeout)},
+                       {"dial_timeout", Seconds(http.dial_timeout)},
+                       {"response_bytes", Size(http.response_bytes)},
+                       {"response_header_bytes", Size(http.response_header_bytes)},
+                   });
 }
 
 }  // namespace

@@ -75,6 +75,7 @@ TEST_F(ConfigTest, FillsInDefaults) {
   EXPECT_EQ(config.limits, Limits{});
   EXPECT_EQ(config.flush.frames, 256u);
   EXPECT_EQ(config.flush.bytes, 128 * kKiB);
+  EXPECT_EQ(config.http, HttpOptions{});
   EXPECT_EQ(config.log_level, Level::kInfo);
   EXPECT_FALSE(config.reflection);
   EXPECT_EQ(config.shutdown_timeout, std::chrono::seconds(5));
@@ -90,7 +91,7 @@ listeners:
 egress:
   rules:
     - name: lab
-      schemes: [ws, wss]
+      schemes: [ws, wss, http, https, tcp, tls]
       hosts: ["*.Example.com", 0::1]
       ports: [443, 9443]
       cidrs: [127.0.0.0/8, "::1/128"]
@@ -115,6 +116,16 @@ limits:
   waiting_events: 15
   stuck_write: 16ms
   unanswered_pings: 17
+  requests: 18
+  http_connections: 19
+  total_body_bytes: 20MiB
+http:
+  connections_per_pool: 21
+  waiting_per_pool: 0
+  idle_timeout: 0s
+  dial_timeout: 24ms
+  response_bytes: 25MiB
+  response_header_bytes: 26KiB
 flush: { batch_frames: 17, batch_bytes: 18 }
 log: { level: debug }
 reflection: true
@@ -135,7 +146,7 @@ TEST_F(ConfigTest, TakesEveryField) {
   EXPECT_EQ(std::get<TcpAddress>(config.listeners[1].address).host, "::1");
   EXPECT_EQ(std::get<TcpAddress>(config.listeners[1].address).port, 7071);
   EXPECT_THAT(config.egress, ElementsAre(EgressRule{.name = "lab",
-                                                    .schemes = {"ws", "wss"},
+                                                    .schemes = {"ws", "wss", "http", "https", "tcp", "tls"},
                                                     .hosts = {"*.example.com", "::1"},
                                                     .ports = {443, 9443},
                                                     .cidrs = {*ParseCidr("127.0.0.0/8"), *ParseCidr("::1/128")}}));
@@ -157,7 +168,16 @@ TEST_F(ConfigTest, TakesEveryField) {
                                    .url_bytes = 14,
                                    .waiting_events = 15,
                                    .stuck_write = std::chrono::milliseconds(16),
-                                   .unanswered_pings = 17}));
+                                   .unanswered_pings = 17,
+                                   .requests = 18,
+                                   .http_connections = 19,
+                                   .total_body_bytes = 20 * kMiB}));
+  EXPECT_EQ(config.http, (HttpOptions{.connections_per_pool = 21,
+                                      .waiting_per_pool = 0,
+                                      .idle_timeout = Duration::zero(),
+                                      .dial_timeout = std::chrono::milliseconds(24),
+                                      .response_bytes = 25 * kMiB,
+                                      .response_header_bytes = 26 * kKiB}));
   EXPECT_EQ(config.flush.frames, 17u);
   EXPECT_EQ(config.flush.bytes, 18u);
   EXPECT_EQ(config.log_level, Level::kDebug);
@@ -190,6 +210,13 @@ void ExpectAllGiven(const std::vector<const google::protobuf::Message*>& message
   }
 }
 
+// What a gRPC message of the configured length has room for.
+TEST_F(ConfigTest, HttpDefaultsFollowTheMessageLimit) {
+  const Config small = Load(kMinimal + "limits: {message_bytes: 64KiB}\nflush: {batch_bytes: 1KiB}\n");
+  EXPECT_EQ(small.http.response_header_bytes, 16 * kKiB);
+  EXPECT_EQ(small.http.response_bytes, 28 * kKiB);
+}
+
 TEST(ConfigYaml, ReadsEveryFieldOfTheDescriptor) {
   ConfigErrors errors("f");
   config::v1::Config message;
@@ -219,7 +246,7 @@ TEST_F(ConfigTest, TellsWhatIsWrong) {
       {"limit: {}", "2: limit: unknown field; did you mean \"limits\"?"},
       {"zzz: 1",
        "2: zzz: unknown field; expected one of listeners, egress, tls, limits, flush, log, reflection, "
-       "shutdown_timeout"},
+       "shutdown_timeout, http"},
       {"limits:\n  sesions: 1", "3: limits.sesions: unknown field; did you mean \"sessions\"?"},
       {"log: {levle: info}", "2: log.levle: unknown field; did you mean \"level\"?"},
       {"reflection: true\nreflection: false", "3: reflection: given twice; expected once"},
@@ -250,6 +277,19 @@ TEST_F(ConfigTest, TellsWhatIsWrong) {
        "1: flush.batch_bytes: 131072 is out of range; expected limits.message_bytes, 65536, at most"},
       {"flush: {batch_frames: 0}", "2: flush.batch_frames: 0 is out of range; expected 1 at least"},
       {"flush: {batch_bytes: 0}", "2: flush.batch_bytes: 0 is out of range; expected 1 at least"},
+      {"limits: {requests: 0}", "2: limits.requests: 0 is out of range; expected 1 at least"},
+      {"http: {connections_per_pool: 0}", "2: http.connections_per_pool: 0 is out of range; expected 1 at least"},
+      {"http: {dial_timeout: 0s}", "2: http.dial_timeout: 0 is out of range; expected 1us at least"},
+      {"http: {response_bytes: 0}",
+       "2: http.response_bytes: 0 is out of range; expected 1 to 66973696, which limits.message_bytes leaves"},
+      {"http: {response_bytes: 66973697}",
+       "2: http.response_bytes: 66973697 is out of range; expected 1 to 66973696, which limits.message_bytes leaves"},
+      {"http: {response_header_bytes: 1023}",
+       "2: http.response_header_bytes: 1023 is out of range; expected 1KiB to a quarter of limits.message_bytes, "
+       "16777216"},
+      {"http: {response_header_bytes: 17MiB, response_bytes: 1}",
+       "2: http.response_header_bytes: 17825792 is out of range; expected 1KiB to a quarter of limits.message_bytes, "
+       "16777216"},
       {"limits: {stuck_write: 0s}", "2: limits.stuck_write: 0 is out of range; expected 1us at least"},
       {"shutdown_timeout: 5", "2: shutdown_timeout: wrong value \"5\"; " + duration},
       {"shutdown_timeout: 5 s", "2: shutdown_timeout: wrong value \"5 s\"; " + duration},
@@ -273,8 +313,8 @@ TEST_F(ConfigTest, TellsWhatIsWrong) {
        "2: egress.rules[0].hosts[1]: the host looks like an odd spelling of an IPv4 address; expected a host without "
        "scheme and port, "
        "\"*.example.com\" or \"*\""},
-      {"egress: {rules: [{name: a, hosts: [h], schemes: [http]}]}",
-       "2: egress.rules[0].schemes[0]: wrong value \"http\"; expected ws or wss"},
+      {"egress: {rules: [{name: a, hosts: [h], schemes: [ws, ftp]}]}",
+       "2: egress.rules[0].schemes[1]: wrong value \"ftp\"; expected ws, wss, http, https, tcp or tls"},
       {"egress: {rules: [{name: a, hosts: [h], ports: [0]}]}",
        "2: egress.rules[0].ports[0]: 0 is out of range; expected 1 to 65535"},
       {"egress: {rules: [{name: a, hosts: [h], ports: [1, 65536]}]}",

@@ -48,6 +48,10 @@ TEST(ParseTarget, TakesUrlsApart) {
       {"wss://xn--bcher-kva.example/", {"wss", true, "xn--bcher-kva.example", 443, "/"}},
       {"wss://a_b.example-1.com/", {"wss", true, "a_b.example-1.com", 443, "/"}},
       {"wss://0xg/", {"wss", true, "0xg", 443, "/"}},
+      {"tcp://h:4001", {"tcp", false, "h", 4001, ""}},
+      {"tcp://h:4001/", {"tcp", false, "h", 4001, ""}},
+      {"TLS://Stream.Example.com:443", {"tls", true, "stream.example.com", 443, ""}},
+      {"tls://[::1]:1", {"tls", true, "::1", 1, ""}},
   };
   for (const Case& each : cases) EXPECT_EQ(Parse(each.url), each.expected) << each.url;
 }
@@ -69,14 +73,21 @@ TEST(ParseTarget, RefusesEverythingElse) {
       {"wss://", Reason::kInvalidField, "host is required"},
       {"wss:///ws", Reason::kInvalidField, "host is required"},
       {"wss://:443/", Reason::kInvalidField, "host is required"},
-      {"tcp://h:4001", Reason::kNotImplemented, "scheme tcp"},
-      {"TLS://h:4001", Reason::kNotImplemented, "scheme tls"},
-      {"http://h/", Reason::kInvalidField, "scheme must be ws or wss"},
-      {"https://h/", Reason::kInvalidField, "scheme must be ws or wss"},
-      {"file:///etc/passwd", Reason::kInvalidField, "scheme must be ws or wss"},
-      {"gopher://h/", Reason::kInvalidField, "scheme must be ws or wss"},
-      {"unix:///run/x.sock", Reason::kInvalidField, "scheme must be ws or wss"},
-      {"ws+unix:///run/x.sock", Reason::kInvalidField, "scheme must be ws or wss"},
+      {"http://h/", Reason::kInvalidField, "scheme must be ws, wss, tcp or tls"},
+      {"https://h/", Reason::kInvalidField, "scheme must be ws, wss, tcp or tls"},
+      {"file:///etc/passwd", Reason::kInvalidField, "scheme must be ws, wss, tcp or tls"},
+      {"gopher://h/", Reason::kInvalidField, "scheme must be ws, wss, tcp or tls"},
+      {"unix:///run/x.sock", Reason::kInvalidField, "scheme must be ws, wss, tcp or tls"},
+      {"ws+unix:///run/x.sock", Reason::kInvalidField, "scheme must be ws, wss, tcp or tls"},
+      {"tcp://h", Reason::kInvalidField, "needs a port"},
+      {"tls://h/", Reason::kInvalidField, "needs a port"},
+      {"tcp://h:0", Reason::kInvalidField, "port"},
+      {"tcp://h:1/x", Reason::kInvalidField, "no path and no query"},
+      {"tls://h:1//", Reason::kInvalidField, "no path and no query"},
+      {"tls://h:1?token=secret", Reason::kInvalidField, "no path and no query"},
+      {"tls://h:1/?", Reason::kInvalidField, "no path and no query"},
+      {"tcp://u:secret@h:1", Reason::kInvalidField, "user name"},
+      {"tcp://:1", Reason::kInvalidField, "host is required"},
       {"wss://a@b/", Reason::kInvalidField, "user name"},
       {"wss://a:secret@b/", Reason::kInvalidField, "user name"},
       {"wss://@b/", Reason::kInvalidField, "user name"},
@@ -161,6 +172,39 @@ TEST(ParseTarget, RefusesEverythingElse) {
   }
 }
 
+TEST(ParseRequestUrl, TakesUrlsApart) {
+  struct Case {
+    std::string url;
+    TargetUrl expected;
+  };
+  const Case cases[] = {
+      {"https://api.example.com", {"https", true, "api.example.com", 443, "/"}},
+      {"HTTP://Api.Example.com/Path?q=%20", {"http", false, "api.example.com", 80, "/Path?q=%20"}},
+      {"https://h:8443?a=1", {"https", true, "h", 8443, "/?a=1"}},
+      {"http://[::1]:8080/x", {"http", false, "::1", 8080, "/x"}},
+  };
+  for (const Case& each : cases) {
+    const auto url = ParseRequestUrl(each.url, kUrlBytes);
+    ASSERT_TRUE(url) << each.url << ": " << url.error().message;
+    EXPECT_EQ(*url, each.expected) << each.url;
+    EXPECT_FALSE(url->IsRawSocket());
+  }
+}
+
+TEST(ParseRequestUrl, RefusesTheOthersAndNamesItsField) {
+  for (const std::string url : {"", "ws://h/", "wss://h/", "tcp://h:1", "tls://h:1", "ftp://h/", "https://a:secret@h/",
+                                "https://h/#secret", "https://h:0/", "https://127.1/", "https://", "/path", "h:443"}) {
+    const auto parsed = ParseRequestUrl(url, kUrlBytes);
+    ASSERT_FALSE(parsed) << url;
+    EXPECT_EQ(parsed.error().reason, Reason::kInvalidField) << url;
+    EXPECT_EQ(parsed.error().phase, Phase::kNotSent) << url;
+    EXPECT_TRUE(parsed.error().message.starts_with("request.url: ")) << parsed.error().message;
+    EXPECT_EQ(parsed.error().message.find("secret"), std::string::npos) << parsed.error().message;
+  }
+  EXPECT_EQ(ParseRequestUrl("ws://h/", kUrlBytes).error().message, "request.url: the scheme must be http or https");
+  EXPECT_EQ(ParseRequestUrl("https://h/xx", 11).error().message, "request.url: has 12 bytes; limits.url_bytes is 11");
+}
+
 TEST(ParseTarget, HoldsToTheLimit) {
   const std::string url = "wss://h/" + std::string(92, 'x');
   EXPECT_TRUE(ParseTarget(url, 100));
@@ -179,6 +223,8 @@ TEST(TargetUrl, SpellsHostAndOrigin) {
   EXPECT_EQ(Parse("ws://[::1]/").HostHeader(), "[::1]");
   EXPECT_EQ(Parse("ws://[::1]:8080/").HostHeader(), "[::1]:8080");
   EXPECT_EQ(Parse("ws://[::1]:8080/").Origin(), "ws://[::1]:8080");
+  EXPECT_EQ(Parse("tcp://h.example:80").Origin(), "tcp://h.example:80");
+  EXPECT_EQ(Parse("tls://h.example:443").Redacted(), "tls://h.example:443");
   EXPECT_EQ(Parse("wss://h.example/x/y?token=secret?x").Redacted(), "wss://h.example:443/x/y");
   EXPECT_EQ(Parse("wss://h.example?token=secret").Redacted(), "wss://h.example:443/");
 }
@@ -238,6 +284,23 @@ TEST(Egress, AllowsByTheFirstRuleThatMatches) {
     const auto rule = egress.Allow(Parse(each.url));
     EXPECT_EQ(rule ? (*rule)->name : "", each.rule) << each.url;
   }
+}
+
+TEST(Egress, ByDefaultAllowsTheSchemesThatEncrypt) {
+  const Egress egress(
+      {{.name = "encrypted", .hosts = {"a"}}, {.name = "named", .schemes = {"http", "tcp"}, .hosts = {"*"}}});
+  const auto rule = [&egress](const Result<TargetUrl>& url) {
+    const auto allowed = egress.Allow(*url);
+    return allowed ? (*allowed)->name : "";
+  };
+  EXPECT_EQ(rule(ParseTarget("wss://a/", kUrlBytes)), "encrypted");
+  EXPECT_EQ(rule(ParseTarget("tls://a:1", kUrlBytes)), "encrypted");
+  EXPECT_EQ(rule(ParseRequestUrl("https://a/", kUrlBytes)), "encrypted");
+  EXPECT_EQ(rule(ParseTarget("ws://a/", kUrlBytes)), "");
+  EXPECT_EQ(rule(ParseTarget("tcp://a:1", kUrlBytes)), "named");
+  EXPECT_EQ(rule(ParseRequestUrl("http://a/", kUrlBytes)), "named");
+  EXPECT_EQ(rule(ParseRequestUrl("https://b/", kUrlBytes)), "") << "the second rule names its schemes";
+  EXPECT_EQ(rule(ParseTarget("tls://b:1", kUrlBytes)), "");
 }
 
 TEST(Egress, TellsWhatItDenied) {

@@ -9,7 +9,6 @@ namespace {
 
 using namespace std::chrono_literals;
 using testing::ElementsAre;
-using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::StartsWith;
 
@@ -143,7 +142,7 @@ TEST(ParseOpen, NamesEachFieldThatIsWrong) {
       {R"(session: "~anonymous")", kInvalid, "open.session"},
       {"session: \"" + std::string(129, 'a') + "\"", kInvalid, "open.session"},
       {"target { url: \"\" }", kInvalid, "open.target.url"},
-      {"target { url: \"tcp://h:1\" }", kNotYet, "open.target.url"},
+      {"target { url: \"http://h/\" }", kInvalid, "open.target.url"},
       {R"(target { headers { name: "Host" value: "x" } })", kInvalid, "open.target.headers[0].name"},
       {R"(target { headers { name: "a" value: "b\n" } })", kInvalid, "open.target.headers[0].value"},
       {"target { headers { name: \"a\" value: \"" + std::string(20'000, 'x') + "\" } }", kLimit, "open.target.headers"},
@@ -152,7 +151,7 @@ TEST(ParseOpen, NamesEachFieldThatIsWrong) {
       {"websocket { subprotocols: \"\" }", kInvalid, "open.websocket.subprotocols"},
       {"websocket { max_message_bytes: 0 }", kInvalid, "open.websocket.max_message_bytes"},
       {"websocket { max_message_bytes: 67108864 }", kLimit, "open.websocket.max_message_bytes"},
-      {"socket { }", kNotYet, "open.socket"},
+      {"socket { }", kInvalid, "open.socket"},
       {"heartbeat { interval { seconds: -1 } }", kInvalid, "open.heartbeat.interval"},
       {"heartbeat { interval { nanos: 1000000000 } }", kInvalid, "open.heartbeat.interval"},
       {"heartbeat { interval { seconds: 400000000 } }", kInvalid, "open.heartbeat.interval"},
@@ -218,9 +217,10 @@ TEST(ParseJoin, TakesItsFields) {
               StartsWith("join.start.after.epoch:"));
 }
 
+// To a session of WebSocket.
 Result<SendCommand> Send(const std::string& text) {
   auto send = Text<v1::Send>(text);
-  return ParseSend(7, send, Limits{});
+  return ParseSend(7, send, Opened("").options, Limits{});
 }
 
 TEST(ParseSend, DefaultsAreThoseOfTheProto) {
@@ -270,31 +270,160 @@ TEST(ParseSend, NamesEachFieldThatIsWrong) {
 }
 
 TEST(ParsePing, IsBounded) {
-  EXPECT_EQ(ParsePing(Text<v1::Ping>("payload: \"" + std::string(125, 'p') + "\""))->size(), 125u);
-  EXPECT_THAT(ParsePing(Text<v1::Ping>("payload: \"" + std::string(126, 'p') + "\"")).error().message,
+  const SessionOptions session = Opened("").options;
+  EXPECT_EQ(ParsePing(Text<v1::Ping>("payload: \"" + std::string(125, 'p') + "\""), session)->size(), 125u);
+  EXPECT_THAT(ParsePing(Text<v1::Ping>("payload: \"" + std::string(126, 'p') + "\""), session).error().message,
               StartsWith("ping.payload:"));
 }
 
 TEST(ParseClose, TakesTheCodesThatMayBeSent) {
-  EXPECT_EQ(ParseClose({})->code, 1000);
+  const SessionOptions session = Opened("").options;
+  const auto close = [&session](const std::string& text) { return ParseClose(Text<v1::Close>(text), session); };
+  EXPECT_EQ(close("")->code, 1000);
   for (const int code : {1000, 1001, 1003, 1007, 1014, 3000, 4999})
-    EXPECT_EQ(ParseClose(Text<v1::Close>("code: " + std::to_string(code)))->code, code);
+    EXPECT_EQ(close("code: " + std::to_string(code))->code, code);
   for (const int code : {1, 999, 1002, 1004, 1005, 1006, 1015, 1016, 2999, 5000, 66536})
-    EXPECT_FALSE(ParseClose(Text<v1::Close>("code: " + std::to_string(code)))) << code;
-  EXPECT_EQ(ParseClose(Text<v1::Close>("reason: \"bye\""))->reason, "bye");
-  EXPECT_THAT(ParseClose(Text<v1::Close>("reason: \"" + std::string(124, 'r') + "\"")).error().message,
-              StartsWith("close.reason:"));
+    EXPECT_FALSE(close("code: " + std::to_string(code))) << code;
+  EXPECT_EQ(close("reason: \"bye\"")->reason, "bye");
+  EXPECT_THAT(close("reason: \"" + std::string(124, 'r') + "\"").error().message, StartsWith("close.reason:"));
 }
 
-TEST(CheckKnown, TellsWhereAnUnknownFieldIs) {
-  auto open = Text<v1::Open>(kTarget + R"(setup { key: "a" payload: "p" } setup { key: "b" payload: "q" })");
-  EXPECT_TRUE(CheckKnown(open));
-  auto& step = *open.mutable_setup(1);
-  step.GetReflection()->MutableUnknownFields(&step)->AddVarint(99, 1);
-  const auto known = CheckKnown(open);
-  ASSERT_FALSE(known);
-  EXPECT_EQ(known.error().reason, Reason::kUnknownField);
-  EXPECT_THAT(known.error().message, HasSubstr("Open.setup: field number 99"));
+// Of raw sockets.
+const std::string kRawTarget = R"(target { url: "tcp://stream.example.com:4001" } )";
+
+Result<OpenRequest> OpenRaw(const std::string& more) { return ParseOpen(Text<v1::Open>(kRawTarget + more), Limits{}); }
+SessionOptions Raw(const std::string& more = "") {
+  auto open = OpenRaw(more);
+  EXPECT_TRUE(open) << more << ": " << (open ? "" : open.error().message);
+  return open.value_or(OpenRequest{}).options;
+}
+
+TEST(ParseOpen, DefaultsOfARawSocketAreThoseOfTheProto) {
+  const SessionOptions options = Raw();
+  EXPECT_EQ(options.url, (TargetUrl{"tcp", false, "stream.example.com", 4001, ""}));
+  EXPECT_EQ(options.socket.framing, Framing(Delimiter{"\r\n"}));
+  EXPECT_EQ(options.socket.max_frame_bytes, 3u << 20);
+  EXPECT_EQ(options.socket.preamble, "");
+  EXPECT_EQ(options.heartbeat.interval, 0s) << "a raw socket has no pings";
+  EXPECT_EQ(options.heartbeat.pong_timeout, 0s);
+  EXPECT_EQ(options.heartbeat.idle_timeout, 0s);
+  EXPECT_EQ(options.heartbeat.write_timeout, 10s);
+  EXPECT_EQ(options.journal.bytes, 16u << 20);
+  EXPECT_EQ(Raw("socket { }").socket, options.socket);
+  EXPECT_EQ(Raw("socket { delimiter { } }").socket, options.socket);
+  EXPECT_EQ(Raw("socket { length_prefix { } }").socket.framing, Framing(LengthPrefix{4, false, false}));
+}
+
+TEST(ParseOpen, TakesEveryFieldOfARawSocket) {
+  const SessionOptions options = Raw(R"(
+      socket { length_prefix { width: 2 little_endian: true counts_itself: true } max_frame_bytes: 1000
+               preamble: "API\000v100" }
+      heartbeat { binary: "\001{n}" interval { seconds: 3 } keepalive { contains: "k" } pong_timeout { seconds: 2 } }
+      setup { key: "login" payload: "\xff" expect { contains: "a" } })");
+  EXPECT_EQ(options.socket.framing, Framing(LengthPrefix{2, true, true}));
+  EXPECT_EQ(options.socket.max_frame_bytes, 1000u);
+  EXPECT_EQ(options.socket.preamble, std::string("API\0v100", 8)) << "as it is";
+  EXPECT_EQ(options.heartbeat.what, HeartbeatPolicy::What::kBinary);
+  EXPECT_EQ(options.heartbeat.payload, "\1{n}");
+  EXPECT_EQ(options.heartbeat.interval, 3s);
+  EXPECT_EQ(options.heartbeat.pong_timeout, 2s);
+  ASSERT_EQ(options.setup.size(), 1u);
+  EXPECT_EQ(options.setup[0].kind, FrameKind::kBinary) << "a raw socket's frames are bytes";
+  EXPECT_EQ(Raw(R"(socket { delimiter { bytes: "||" } })").socket.framing, Framing(Delimiter{"||"}));
+  EXPECT_EQ(Raw("socket { unframed { } }").socket.framing, Framing(Unframed{}));
+  EXPECT_EQ(Raw(R"(socket { delimiter { bytes: "-" } })").heartbeat.interval, 0s) << "nothing is sent that has it";
+  EXPECT_EQ(Raw(R"(heartbeat { binary: "x" })").heartbeat.interval, 20s) << "the common default, once there is binary";
+  EXPECT_EQ(Raw("socket { max_frame_bytes: 20000000 }").journal.bytes, 20'000'064u)
+      << "a journal holds the longest frame";
+}
+
+TEST(ParseOpen, NamesEachFieldThatIsWrongForARawSocket) {
+  struct Case {
+    std::string open;  // Beside the target.
+    Reason reason;
+    std::string field;
+  };
+  const auto kInvalid = Reason::kInvalidField;
+  const auto kLimit = Reason::kLimitReached;
+  const Case cases[] = {
+      {"websocket { }", kInvalid, "open.websocket"},
+      {R"(target { headers { name: "a" value: "b" } })", kInvalid, "open.target.headers"},
+      {R"(target { url: "tcp://h:1/path" })", kInvalid, "open.target.url"},
+      {R"(target { url: "tls://h" })", kInvalid, "open.target.url"},
+      {R"(socket { delimiter { bytes: "0123456789abcdefg" } })", kInvalid, "open.socket.delimiter.bytes"},
+      {"socket { length_prefix { width: 3 } }", kInvalid, "open.socket.length_prefix.width"},
+      {"socket { length_prefix { width: 8 } }", kInvalid, "open.socket.length_prefix.width"},
+      {"socket { max_frame_bytes: 0 }", kInvalid, "open.socket.max_frame_bytes"},
+      {"socket { max_frame_bytes: 67108864 }", kLimit, "open.socket.max_frame_bytes"},
+      {"socket { preamble: \"" + std::string(1'100'000, 'x') + "\" }", kLimit, "open.socket.preamble"},
+      {R"(heartbeat { ping: "p" })", kInvalid, "open.heartbeat"},
+      {R"(heartbeat { text: "p" })", kInvalid, "open.heartbeat"},
+      {"heartbeat { interval { seconds: 5 } }", kInvalid, "open.heartbeat.interval"},
+      {R"(heartbeat { binary: "a\r\nb" })", kInvalid, "open.heartbeat.binary"},
+      {R"(heartbeat { binary: "p" pong_timeout { seconds: 1 } })", kInvalid, "open.heartbeat.pong_timeout"},
+      {R"(setup { key: "a" payload: "p" kind: FRAME_KIND_TEXT })", kInvalid, "open.setup[0].kind"},
+      {R"(setup { key: "a" payload: "x\r\ny" })", kInvalid, "open.setup[0].payload"},
+      {"socket { length_prefix { width: 1 } } setup { key: \"a\" payload: \"" + std::string(256, 'x') + "\" }",
+       kInvalid, "open.setup[0].payload"},
+      {R"(socket { unframed { } } setup { key: "a" payload: "" })", kInvalid, "open.setup[0].payload"},
+      {R"(socket { unframed { } } heartbeat { binary: "" })", kInvalid, "open.heartbeat.binary"},
+      {"retention { journal_bytes: 1000 }", kInvalid, "open.retention.journal_bytes"},
+  };
+  for (const Case& each : cases) {
+    auto open = Text<v1::Open>(kRawTarget);
+    EXPECT_TRUE(google::protobuf::TextFormat::MergeFromString(each.open, &open)) << each.open;
+    const auto refused = ParseOpen(open, Limits{});
+    ASSERT_FALSE(refused) << each.open.substr(0, 200);
+    EXPECT_EQ(refused.error().reason, each.reason) << each.open.substr(0, 200);
+    EXPECT_EQ(refused.error().phase, Phase::kNotSent);
+    EXPECT_THAT(refused.error().message, StartsWith(each.field + ":")) << each.open.substr(0, 200);
+  }
+}
+
+// A token grows when it is filled in; what goes out then must still be one frame.
+TEST(ParseOpen, AHeartbeatFitsItsFramingWithItsTokensFilledIn) {
+  const std::string filler(250, 'x');
+  const std::string framing = "socket { length_prefix { width: 1 } } ";
+  EXPECT_TRUE(OpenRaw(framing + "heartbeat { binary: \"" + filler + "\" }"));
+  const auto refused = OpenRaw(framing + "heartbeat { binary: \"" + filler + "{n}\" }");
+  ASSERT_FALSE(refused) << "a count of 20 digits does not fit";
+  EXPECT_THAT(refused.error().message, StartsWith("open.heartbeat.binary:"));
+  const auto digit = OpenRaw(R"(socket { delimiter { bytes: "7" } } heartbeat { binary: "p{n}" })");
+  ASSERT_FALSE(digit) << "the seventh would be two frames";
+  EXPECT_THAT(digit.error().message, StartsWith("open.heartbeat.binary:"));
+}
+
+TEST(ParseSend, HoldsToTheFramingOfARawSocket) {
+  const auto send = [](const std::string& text, const std::string& socket = "") {
+    auto message = Text<v1::Send>(text);
+    return ParseSend(7, message, Raw(socket), Limits{});
+  };
+  ASSERT_TRUE(send(R"(payload: "\xff")"));
+  EXPECT_EQ(send(R"(payload: "\xff")")->kind, FrameKind::kBinary);
+  EXPECT_TRUE(send(R"(payload: "p" kind: FRAME_KIND_BINARY)"));
+  EXPECT_THAT(send(R"(payload: "p" kind: FRAME_KIND_TEXT)").error().message, StartsWith("send.kind:"));
+  EXPECT_THAT(send(R"(payload: "p" kind: 9)").error().message, StartsWith("send.kind:"));
+  EXPECT_THAT(send(R"(payload: "a\r\nb")").error().message, StartsWith("send.payload: has the delimiter in it"));
+  EXPECT_TRUE(send(R"(payload: "a\r\nb")", "socket { length_prefix { } }"));
+  EXPECT_TRUE(send("payload: \"" + std::string(255, 'x') + "\"", "socket { length_prefix { width: 1 } }"));
+  EXPECT_THAT(
+      send("payload: \"" + std::string(256, 'x') + "\"", "socket { length_prefix { width: 1 } }").error().message,
+      StartsWith("send.payload: has 256 bytes"));
+  EXPECT_TRUE(send("", "socket { length_prefix { } }")) << "an empty frame is a frame";
+  EXPECT_THAT(send("", "socket { unframed { } }").error().message, StartsWith("send.payload:"));
+}
+
+TEST(ParsePing, IsNotForRawSockets) {
+  const auto ping = ParsePing({}, Raw());
+  ASSERT_FALSE(ping);
+  EXPECT_EQ(ping.error().reason, Reason::kInvalidField);
+  EXPECT_THAT(ping.error().message, StartsWith("ping:"));
+}
+
+TEST(ParseClose, HasNoCodeAndNoReasonOnRawSockets) {
+  EXPECT_TRUE(ParseClose({}, Raw()));
+  EXPECT_THAT(ParseClose(Text<v1::Close>("code: 1000"), Raw()).error().message, StartsWith("close:"));
+  EXPECT_THAT(ParseClose(Text<v1::Close>("reason: \"bye\""), Raw()).error().message, StartsWith("close:"));
 }
 
 }  // namespace

@@ -6,7 +6,11 @@
 #include <google/protobuf/unknown_field_set.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
+#include <fstream>
 #include <map>
+#include <regex>
+#include <string>
 
 namespace fairlead {
 namespace {
@@ -61,6 +65,36 @@ TEST(Status, EveryReasonOfTheApiHasACode) {
   }
 }
 
+// "| `REASON` | `CODE` | ..." of docs/errors.md, which lists each reason once with its code.
+TEST(Status, TheDocumentedCodesAreThese) {
+  const auto root = std::filesystem::path(__FILE__).parent_path().parent_path().parent_path().parent_path();
+  std::ifstream page(root / "docs/errors.md");
+  const std::regex row("\\| `([A-Z_]+)` \\| `([A-Z_]+)`.*");
+  std::map<std::string, std::string> documented;
+  for (std::string line; std::getline(page, line);) {
+    std::smatch parts;
+    if (!std::regex_match(line, parts, row)) continue;
+    EXPECT_TRUE(documented.emplace(parts[1], parts[2]).second) << parts[1] << " is there twice";
+  }
+  const std::map<StatusCode, std::string> names = {{StatusCode::INVALID_ARGUMENT, "INVALID_ARGUMENT"},
+                                                   {StatusCode::UNIMPLEMENTED, "UNIMPLEMENTED"},
+                                                   {StatusCode::PERMISSION_DENIED, "PERMISSION_DENIED"},
+                                                   {StatusCode::NOT_FOUND, "NOT_FOUND"},
+                                                   {StatusCode::FAILED_PRECONDITION, "FAILED_PRECONDITION"},
+                                                   {StatusCode::DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED"},
+                                                   {StatusCode::RESOURCE_EXHAUSTED, "RESOURCE_EXHAUSTED"},
+                                                   {StatusCode::UNAVAILABLE, "UNAVAILABLE"},
+                                                   {StatusCode::DATA_LOSS, "DATA_LOSS"},
+                                                   {StatusCode::CANCELLED, "CANCELLED"},
+                                                   {StatusCode::ABORTED, "ABORTED"}};
+  const auto& reasons = *v1::Reason_descriptor();
+  for (int i = 0; i < reasons.value_count(); ++i) {
+    const auto reason = static_cast<Reason>(reasons.value(i)->number());
+    if (reason == Reason::kUnspecified) continue;
+    EXPECT_EQ(documented[std::string(Name(reason))], names.at(CodeOf({reason}))) << Name(reason);
+  }
+}
+
 TEST(Status, TheCodesAreThoseOfTheDesign) {
   struct Case {
     Failure failure;
@@ -82,7 +116,14 @@ TEST(Status, TheCodesAreThoseOfTheDesign) {
       {{Reason::kDraining}, StatusCode::UNAVAILABLE},
       {{Reason::kConnectionLost, Phase::kNotSent}, StatusCode::UNAVAILABLE},
       {{Reason::kConnectionLost, Phase::kPartlySent}, StatusCode::UNKNOWN},
+      {{Reason::kConnectionLost, Phase::kSentNoReply}, StatusCode::UNKNOWN},
+      {{Reason::kConnectionLost, Phase::kReplied}, StatusCode::DATA_LOSS},
       {{Reason::kPeerClosed, Phase::kSentNoReply}, StatusCode::UNKNOWN},
+      {{Reason::kRequestTimeout, Phase::kNotSent}, StatusCode::DEADLINE_EXCEEDED},
+      {{Reason::kRequestTimeout, Phase::kSentNoReply}, StatusCode::DEADLINE_EXCEEDED},
+      {{Reason::kResponseInvalid, Phase::kReplied}, StatusCode::DATA_LOSS},
+      {{Reason::kResponseTooLong, Phase::kReplied}, StatusCode::RESOURCE_EXHAUSTED},
+      {{Reason::kLimitReached, Phase::kReplied}, StatusCode::RESOURCE_EXHAUSTED},
   };
   for (const Case& each : cases) EXPECT_EQ(CodeOf(each.failure), each.code) << Name(each.failure.reason);
 }
