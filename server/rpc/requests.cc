@@ -48,10 +48,10 @@ void CheckRawHeartbeat(Checker& check, const Framing& framing, const std::string
   CheckRaw(check, framing, payload, path);
   const std::string longest = FillTokens(payload, WallTime::max(), UINT64_MAX);
   if (longest == payload) return;
-  CheckRaw(check, framing, longest, path);
   const auto* delimiter = std::get_if<Delimiter>(&framing);
   check.Require(delimiter == nullptr || delimiter->bytes.find_first_of("0123456789") == std::string::npos, path,
                 "its tokens become digits, which the delimiter has, too: it could arrive as two frames");
+  CheckRaw(check, framing, longest, path);
 }
 
 HeartbeatPolicy ParseHeartbeat(Checker& check, const v1::Heartbeat& heartbeat, const Framing* raw,

@@ -69,9 +69,10 @@ async def loss(stream: Attachment) -> StateChanged:
 # ---- Silence. ----
 
 
-async def test_a_silent_exchange(stream: Attachment, endpoint: Endpoint) -> None:
+@pytest.mark.parametrize("fault", ["silent", "stall"])
+async def test_a_silent_exchange(stream: Attachment, endpoint: Endpoint, fault: str) -> None:
     heartbeat = Heartbeat(interval=span(0), idle_timeout=span(0.3))
-    path = "/numbered?rate=1000&fault=silent&after=5&feed="
+    path = f"/numbered?rate=1000&fault={fault}&after=5&feed="
     await stream.say(Command(channel=1, open=endpoint.opening(path, heartbeat=heartbeat, reconnect=PROMPT)))
     assert [frame.payload for frame in await stream.frames(1, 5)] == [b"1", b"2", b"3", b"4", b"5"]
     lost = await loss(stream)

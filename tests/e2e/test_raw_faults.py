@@ -202,6 +202,20 @@ async def test_an_exchange_that_does_not_end(stream: Attachment, tls: ssl.SSLCon
         assert (await stream.ended(1)).cause.reason == REASON_CLOSED
 
 
+async def test_drain_does_not_wait_for_it(start_gateway: StartGateway) -> None:
+    """Longer than shutdown_timeout, that is, which is shorter here than the two seconds of an end."""
+    gateway = start_gateway({"shutdown_timeout": "100ms"})
+
+    async def converse(line: RawLine) -> None:
+        await line.rest()
+        await asyncio.sleep(60)
+
+    async with raw_peer(converse) as peer, connected(gateway.address) as channel:
+        stream = Attachment(channel)
+        await stream.open(1, Open(target=Target(url=peer.url)))
+        assert await gateway.terminate() == 0
+
+
 @raw_only
 async def test_commands_that_raw_sockets_do_not_have(stream: Attachment, endpoint: Endpoint) -> None:
     await stream.open(1, endpoint.opening("/echo"))

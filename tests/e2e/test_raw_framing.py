@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -21,7 +22,14 @@ from fairlead.v1.session_pb2 import (
     Target,
     Unframed,
 )
-from fairlead.v1.types_pb2 import FRAME_KIND_BINARY, REASON_MESSAGE_TOO_LONG, REASON_PROTOCOL_ERROR, Match
+from fairlead.v1.types_pb2 import (
+    FRAME_KIND_BINARY,
+    REASON_CONNECTION_LOST,
+    REASON_MESSAGE_TOO_LONG,
+    REASON_PROTOCOL_ERROR,
+    Match,
+    Reason,
+)
 from tests.e2e.attach import Attachment, Frame, connected, span
 from tests.e2e.conftest import StartGateway
 from tests.e2e.endpoints import RAW, Endpoint
@@ -237,6 +245,80 @@ async def test_impossible_length(
     frames = [frame.payload for frame in await stream.frames(1, 3)]
     assert frames == [b"1", b"2", b"3"], "what came before is delivered"
     assert (await stream.hear(StateChanged, lambda change: change.generation == 2)).HasField("blind_from")
+
+
+FUZZED_CONNECTIONS = 60
+MOST = 200
+
+
+def cut(framing: Framing, data: bytes) -> tuple[list[bytes], "Reason.ValueType"]:
+    """The frames in these bytes, and why the transport ends behind them: the gateway's work once more, in Python."""
+    frames: list[bytes] = []
+    prefix = framing.options.length_prefix
+    while framing.options.HasField("length_prefix"):
+        width = prefix.width or 4
+        length = int.from_bytes(data[:width], "little" if prefix.little_endian else "big")
+        own = width if prefix.counts_itself else 0
+        if len(data) < width:
+            break
+        if length < own:
+            return frames, REASON_PROTOCOL_ERROR
+        if length - own > MOST:
+            return frames, REASON_MESSAGE_TOO_LONG
+        if len(data) < width + length - own:
+            break
+        frames.append(data[width : width + length - own])
+        data = data[width + length - own :]
+    else:
+        delimiter = framing.options.delimiter.bytes or b"\r\n"
+        *frames, rest = data.split(delimiter)
+        for at, frame in enumerate(frames):
+            if len(frame) > MOST:
+                return frames[:at], REASON_MESSAGE_TOO_LONG
+        # Its last bytes may belong to the delimiter.
+        if len(rest) > MOST + len(delimiter) - 1:
+            return frames, REASON_MESSAGE_TOO_LONG
+    return frames, REASON_CONNECTION_LOST
+
+
+@pytest.mark.bad_input
+@pytest.mark.parametrize("framing", [*PREFIXED, *DELIMITED[2:5]], ids=lambda framing: framing.name)
+async def test_random_bytes(gateway: Gateway, stream: Attachment, framing: Framing, seed: int) -> None:
+    """Frames with some bytes changed, in pieces: what is delivered, and how it ends, is what they say."""
+    draw = random.Random(seed)
+    sent: list[bytes] = []
+    reasons: set[int] = set()
+
+    async def converse(line: RawLine) -> None:
+        payloads = [b"x" * draw.choice([0, 1, 3, 50, MOST - 1, MOST]) for _ in range(12)]
+        frames = [framing.encode(payload) for payload in payloads]
+        data = bytearray(b"".join(frames))
+        # At the frames' edges, where their framing is, or anywhere.
+        edges = [end % len(data) for end in itertools.accumulate(map(len, frames))]
+        for _ in range(draw.choice([0, 1, 2, 8])):
+            at = draw.choice([draw.choice(edges) - draw.randrange(2), draw.randrange(len(data))])
+            data[at] = draw.choice([0, 255, draw.randrange(256)])
+        sent.append(bytes(data))
+        while data:
+            size = draw.randrange(1, 400)
+            await line.send(bytes(data[:size]))
+            del data[:size]
+
+    options = SocketOptions()
+    options.CopyFrom(framing.options)
+    options.max_frame_bytes = MOST
+    async with raw_peer(converse) as peer:
+        for number in range(FUZZED_CONNECTIONS):
+            opening = Open(target=Target(url=peer.url), socket=options, reconnect=ONCE)
+            await stream.say(Command(channel=number, open=opening))
+            cause = (await stream.ended(number)).cause
+            frames, reason = cut(framing, sent[-1])
+            came = [frame.payload for frame in stream.heard(Frame) if frame.channel == number]
+            assert cause.reason == reason, f"{cause.message} of {sent[-1].hex()}"
+            assert came == frames
+            reasons.add(reason)
+    assert len(reasons) >= 2, "the fuzz should end connections in more than one way"
+    assert gateway.running
 
 
 # ---- Interactive Brokers' handshake. ----

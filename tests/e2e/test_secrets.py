@@ -18,6 +18,7 @@ from fairlead.v1.session_pb2 import (
     ReconnectPolicy,
     Send,
     SetupStep,
+    SocketOptions,
     StateChanged,
     Target,
 )
@@ -44,6 +45,37 @@ def opening(url: str, **fields: object) -> Open:
         reconnect=ONCE,
         **fields,  # type: ignore[arg-type]
     )
+
+
+def raw_opening(exchange: Exchange, url: str, path: str, **fields: object) -> Open:
+    """The same on a raw socket, whose preamble has the query."""
+    preamble = exchange.preamble(f"{path}&token={QUERY}")
+    return Open(
+        target=Target(url=url),
+        socket=SocketOptions(preamble=preamble, max_frame_bytes=1000),
+        heartbeat=Heartbeat(interval=span(0.02), binary=BEAT.encode()),
+        setup=[SetupStep(key="login", payload=SETUP.encode(), expect=Match(contains=[b"never", EXPECT.encode()]))],
+        reconnect=ONCE,
+        **fields,  # type: ignore[arg-type]
+    )
+
+
+def raw_ends(exchange: Exchange) -> dict[str, Open]:
+    tcp, tls = exchange.tcp, exchange.tls
+    cut = raw_opening(exchange, tcp, "/echo?fault=partial&after=2")
+    with_delimiter = raw_opening(exchange, tcp, "/echo?tag=1")
+    with_delimiter.setup[0].payload = f"{SETUP}\r\n".encode()
+    beating = raw_opening(exchange, tcp, "/echo?tag=1")
+    beating.heartbeat.binary = f"{BEAT}\r\n".encode()
+    return {
+        "raw, cut inside a frame": cut,
+        "raw, too long": raw_opening(exchange, tcp, "/big?size=2000"),
+        "raw, dropped": raw_opening(exchange, tcp, "/idle?fault=drop"),
+        "raw, untrusted": raw_opening(exchange, tls.replace("127.0.0.1", "localhost"), "/idle?tag=1"),
+        "raw, with a query": raw_opening(exchange, f"{tcp}/?token={QUERY}", "/idle?tag=1"),
+        "raw, delimiter in setup": with_delimiter,
+        "raw, delimiter in heartbeat": beating,
+    }
 
 
 def ends(exchange: Exchange) -> dict[str, Open]:
@@ -78,6 +110,7 @@ def ends(exchange: Exchange) -> dict[str, Open]:
         "fragment": opening(f"{exchange.ws}/?{secret}#{QUERY}"),
         "over-long": opening(f"{exchange.ws}/?{secret}{'x' * 10_000}"),
         "wrong header": wrong_header,
+        **raw_ends(exchange),
     }
 
 
