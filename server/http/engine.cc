@@ -34,12 +34,17 @@ HttpEngine::UnderWay HttpEngine::Send(const std::string& identity, HttpRequest r
     return UnderWay(nullptr);
   }
   const TargetUrl url = request.url;
-  auto call = std::make_shared<Call>(std::move(request), around_.timers, around_.limits, around_.totals,
-                                     options_.response_header_bytes, std::move(done));
+  const std::shared_ptr<Call> call(new Call(std::move(request), around_.timers, around_.limits, around_.totals,
+                                            options_.response_header_bytes, std::move(done)),
+                                   [self = self_](const Call* ended) {
+                                     delete ended;
+                                     // Whoever asked lets go of it after its pool has: the last one ends the drain.
+                                     if (*self != nullptr && (*self)->draining_) (*self)->Relaxed();
+                                   });
   auto& pool = pools_[{identity, url.Origin()}];
   if (!pool) pool = std::make_unique<Pool>(url, around_);
   if (auto served = pool->Serve(call); !served) call->Fail(std::move(served.error()));
-  return UnderWay(std::move(call));
+  return UnderWay(call);
 }
 
 bool HttpEngine::MakeRoom(const Pool& starved) {
