@@ -68,6 +68,7 @@ async def answers(wire: Wire) -> None:
         path = request.target.partition("?")[0]
         if path == "/silent":
             await wire.until_gone()
+            return
         await wire.write(ANSWERS[path].encode())
         if path == "/cut":
             return
