@@ -1,11 +1,8 @@
 """Wrong requests that end a whole RPC: what is sent, and the status that docs/errors.md documents."""
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-
 import grpc
 
-from fairlead.v1.http_pb2 import DownloadRequest, PipelineRequest, SendRequest
+from fairlead.v1.http_pb2 import DownloadRequest, PipelineRequest
 from fairlead.v1.quota_pb2 import AcquireRequest, ListQuotasRequest, ReportUsageRequest
 from fairlead.v1.session_pb2 import (
     CloseSessionRequest,
@@ -19,27 +16,10 @@ from fairlead.v1.session_pb2 import (
     Target,
 )
 from tests.e2e.attach import ATTACH, Attachment, Status, sessions_of, status_of
-from tests.e2e.wrong import UNKNOWN_FIELD
+from tests.e2e.bad_http import HTTP_CALLS
+from tests.e2e.wrong import UNKNOWN_FIELD, Place, WrongCall
 
 SERVICE = "/fairlead.v1.SessionService/"
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where calls are made: a gateway with a live session "good", which is open on `stream`."""
-
-    channel: grpc.aio.Channel
-    stream: Attachment
-    ws: str
-
-
-@dataclass(frozen=True)
-class WrongCall:
-    name: str
-    sent: str
-    answer: str  # As docs/errors.md has it: the code, and the Failure's reason if there is a Failure.
-    says: str
-    make: Callable[[Place], Awaitable[Status]]
 
 
 async def unary(place: Place, method: str, message: bytes) -> Status:
@@ -192,14 +172,8 @@ CALLS = (
         "",
         lambda place: unary(place, SERVICE + "OpenSession", Open(target=Target(url=place.ws)).SerializeToString()),
     ),
-    # Services of later versions.
-    WrongCall(
-        "HTTP request",
-        "HttpService.Send",
-        NOT_YET,
-        "HttpService.Send:",
-        lambda place: unary(place, "/fairlead.v1.HttpService/Send", SendRequest().SerializeToString()),
-    ),
+    *HTTP_CALLS,
+    # Services and methods of later versions.
     WrongCall(
         "HTTP pipeline",
         "HttpService.Pipeline",

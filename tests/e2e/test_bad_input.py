@@ -25,12 +25,12 @@ from fairlead.v1.session_pb2 import (
     Target,
 )
 from tests.e2e.attach import Attachment, Frame, StreamOver, sessions_of, status_of
-from tests.e2e.bad_calls import CALLS, Place, WrongCall
+from tests.e2e.bad_calls import CALLS
 from tests.e2e.bad_opens import OF_OPEN
 from tests.e2e.bad_requests import COMMANDS
 from tests.e2e.conftest import StartGateway
 from tests.e2e.processes import ROOT, Exchange, Gateway, eventually
-from tests.e2e.wrong import LIMITS, Wrong
+from tests.e2e.wrong import LIMITS, Place, Wrong, WrongCall
 
 pytestmark = pytest.mark.bad_input
 
@@ -46,10 +46,16 @@ def port(url: str) -> int:
 
 def configuration(exchange: Exchange) -> dict[str, Any]:
     """Low limits, and only this exchange may be reached: its address, not its name."""
-    ports = [port(exchange.ws), port(exchange.wss), port(exchange.tcp)]
+    ports = [port(exchange.ws), port(exchange.wss), port(exchange.tcp), port(exchange.http)]
     rules = [
-        {"name": "address", "schemes": ["ws", "tcp"], "hosts": ["127.0.0.1"], "ports": ports, "cidrs": ["127.0.0.0/8"]},
-        {"name": "name", "schemes": ["ws"], "hosts": ["localhost"]},
+        {
+            "name": "address",
+            "schemes": ["ws", "tcp", "http"],
+            "hosts": ["127.0.0.1"],
+            "ports": ports,
+            "cidrs": ["127.0.0.0/8"],
+        },
+        {"name": "name", "schemes": ["ws", "http"], "hosts": ["localhost"]},
     ]
     return {"limits": LIMITS, "egress": {"rules": rules}}
 
@@ -61,7 +67,7 @@ async def good_session(gateway: Gateway, exchange: Exchange) -> AsyncIterator[Pl
     async with grpc.aio.insecure_channel(gateway.address) as channel:
         stream = Attachment(channel)
         await stream.open(GOOD, Open(session="good", target=Target(url=f"{exchange.ws}/echo")))
-        yield Place(channel, stream, exchange.ws)
+        yield Place(channel, stream, exchange.ws, exchange.http)
         await stream.say(Command(channel=GOOD, id=1000, send=Send(payload=b"still here")))
         assert (await stream.result(1000)).outcome == OUTCOME_WRITTEN
         await stream.hear(Frame, lambda frame: frame.channel == GOOD and frame.payload == b"still here")

@@ -13,17 +13,19 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 from fairlead.v1 import http_pb2, quota_pb2, session_pb2, types_pb2
-from tests.e2e import observed_commands, observed_opens, observed_sockets
+from tests.e2e import observed_commands, observed_http, observed_opens, observed_sockets
 from tests.e2e.attach import Attachment, connected, status_of
+from tests.e2e.bad_http import HTTP_CALLS
 from tests.e2e.bad_requests import COMMANDS
 from tests.e2e.conftest import StartGateway
 from tests.e2e.observed import OBSERVED, Stage
 from tests.e2e.processes import Exchange, Gateway
-from tests.e2e.test_bad_input import configuration, good_session, send_wrong
+from tests.e2e.test_bad_input import configuration, good_session, make_wrong_call, send_wrong
 from tests.e2e.wrong import Wrong
 
 assert observed_opens
 assert observed_sockets
+assert observed_http
 assert observed_commands, "importing them has filled OBSERVED"
 
 # Refused where they are sent: which wrong request of the bad input table sends the field.
@@ -51,8 +53,21 @@ REFUSED = {
 }
 WRONG = {wrong.name: wrong for wrong in COMMANDS}
 
-# Services that this version refuses whole.
-LATER = [http_pb2.DESCRIPTOR.services_by_name["HttpService"], quota_pb2.DESCRIPTOR.services_by_name["QuotaService"]]
+# The same, of HttpService.Send.
+REFUSED_OF_HTTP = {
+    "HttpRequest.charges": "HTTP request with charges",
+    "HttpRequest.permit": "HTTP request with a permit",
+    "HttpRequest.idempotency": "HTTP request with an idempotency",
+    "HttpRequest.profile": "HTTP request with a profile",
+}
+WRONG_OF_HTTP = {wrong.name: wrong for wrong in HTTP_CALLS}
+
+SESSIONS = session_pb2.DESCRIPTOR.services_by_name["SessionService"]
+HTTP = http_pb2.DESCRIPTOR.services_by_name["HttpService"]
+QUOTAS = quota_pb2.DESCRIPTOR.services_by_name["QuotaService"]
+# What this version does, and the methods that it refuses whole.
+NOW = [*SESSIONS.methods, HTTP.methods_by_name["Send"]]
+LATER = [method for service in (HTTP, QUOTAS) for method in service.methods if method not in NOW]
 
 
 def name_of(field: FieldDescriptor) -> str:
@@ -70,19 +85,17 @@ def walk(message: Descriptor, seen: set[str]) -> Iterator[FieldDescriptor]:
             yield from walk(field.message_type, seen)
 
 
-def fields_of_sessions() -> dict[str, FieldDescriptor]:
-    """Every field that a caller of SessionService can set."""
+def fields() -> dict[str, FieldDescriptor]:
+    """Every field that a caller can set."""
     seen: set[str] = set()
-    service = session_pb2.DESCRIPTOR.services_by_name["SessionService"]
-    return {name_of(field): field for method in service.methods for field in walk(method.input_type, seen)}
+    return {name_of(field): field for method in NOW for field in walk(method.input_type, seen)}
 
 
-def requests_of_later_services() -> list[tuple[str, Message]]:
+def requests_of_later_methods() -> list[tuple[str, Message]]:
     """Each method with each field, at any depth, set alone."""
     return [
-        (f"/{service.full_name}/{method.name}", request)
-        for service in LATER
-        for method in service.methods
+        (f"/{method.containing_service.full_name}/{method.name}", request)
+        for method in LATER
         for request in each_field_alone(method.input_type)
     ]
 
@@ -103,10 +116,10 @@ def sample(field: FieldDescriptor) -> Any:
 
 
 def test_every_field_has_its_place() -> None:
-    fields = set(fields_of_sessions())
-    assert fields == set(OBSERVED) | set(REFUSED)
-    assert not set(OBSERVED) & set(REFUSED)
-    assert len(fields) > 80
+    refused = set(REFUSED) | set(REFUSED_OF_HTTP)
+    assert set(fields()) == set(OBSERVED) | refused
+    assert not set(OBSERVED) & refused
+    assert len(fields()) > 95
 
 
 def test_every_service_has_its_place() -> None:
@@ -115,7 +128,7 @@ def test_every_service_has_its_place() -> None:
         for file in (http_pb2, quota_pb2, session_pb2, types_pb2)
         for service in file.DESCRIPTOR.services_by_name.values()
     }
-    assert services == {"SessionService"} | {service.name for service in LATER}
+    assert services == {service.name for service in (SESSIONS, HTTP, QUOTAS)}
 
 
 @pytest.mark.parametrize("field", sorted(OBSERVED))
@@ -135,10 +148,19 @@ async def test_refused(start_gateway: StartGateway, exchange: Exchange, field: s
         await send_wrong(wrong, place, exchange)
 
 
+@pytest.mark.parametrize("field", sorted(REFUSED_OF_HTTP))
+async def test_refused_of_http(start_gateway: StartGateway, exchange: Exchange, field: str) -> None:
+    gateway = start_gateway(configuration(exchange))
+    wrong = WRONG_OF_HTTP[REFUSED_OF_HTTP[field]]
+    assert field.split(".")[1] in wrong.says, "the field is refused by its name"
+    async with good_session(gateway, exchange) as place:
+        await make_wrong_call(wrong, place)
+
+
 def carrying(field: str, wrong: Wrong) -> Wrong:
     """The wrong request, with no other field of the message than this one where the message is refused whole."""
     message, name = field.split(".")
-    value = sample(fields_of_sessions()[field])
+    value = sample(fields()[field])
     command = session_pb2.Command()
     if message == "SetTarget":
         command.set_target.target.CopyFrom(value)
@@ -153,9 +175,9 @@ def carrying(field: str, wrong: Wrong) -> Wrong:
     return Wrong(wrong.name, wrong.answer, wrong.says, command)
 
 
-async def test_later_services_refuse_every_field(gateway: Gateway) -> None:
+async def test_later_methods_refuse_every_field(gateway: Gateway) -> None:
     async with connected(gateway.address) as channel:
-        for method, request in requests_of_later_services():
+        for method, request in requests_of_later_methods():
             call: grpc.aio.UnaryStreamMultiCallable[bytes, bytes] = channel.unary_stream(method)
             status = await status_of(call(request.SerializeToString()))
             assert status.code is grpc.StatusCode.UNIMPLEMENTED, f"{method} {request}"

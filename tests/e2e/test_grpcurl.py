@@ -1,6 +1,7 @@
 """grpcurl, which knows nothing of Fairlead but what reflection tells: what people use to look and to try."""
 
 import asyncio
+import base64
 import json
 import os
 from collections.abc import AsyncIterator, Callable
@@ -311,3 +312,51 @@ async def test_what_is_not_built_says_so(gateway: Gateway) -> None:
     said = await call(gateway, "-d={}", "fairlead.v1.QuotaService/ListQuotas", status=64 + 12)
     assert "Code: Unimplemented" in said
     assert '"reason": "REASON_NOT_IMPLEMENTED"' in said
+
+
+# ---- HTTP. ----
+
+
+async def test_send(gateway: Gateway, exchange: Exchange) -> None:
+    request = {
+        "method": "POST",
+        "url": f"{exchange.https}/echo?a=1",
+        "headers": [{"name": "X-Who", "value": "a person"}],
+        "query": [{"key": "b", "value": "2 3"}],
+        "body": "aGVsbG8=",
+        "timeout": "5s",
+    }
+    said = await call(gateway, f"-d={json.dumps({'request': request})}", "fairlead.v1.HttpService/Send")
+    response = json.loads(said)["response"]
+    assert (response["status"], response["attempts"]) == (200, 1)
+    assert {"name": "Content-Type", "value": "application/json"} in response["headers"]
+    assert {"pool_wait", "connect", "tls", "first_byte", "total"} <= set(response["timing"])
+    echo = json.loads(base64.b64decode(response["body"]))
+    assert (echo["method"], echo["target"]) == ("POST", "/echo?a=1&b=2%203")
+    assert ["X-Who", "a person"] in echo["headers"]
+    assert base64.b64decode(echo["body_base64"]) == b"hello"
+
+
+async def test_errors_of_send_show_their_phase(gateway: Gateway, exchange: Exchange) -> None:
+    for request, status, reason, phase in (
+        ({"method": "get", "url": exchange.http}, "InvalidArgument", "INVALID_FIELD", "NOT_SENT"),
+        ({"method": "GET", "url": "http://127.0.0.1:1"}, "Unavailable", "CONNECT_FAILED", "NOT_SENT"),
+        (
+            {"method": "GET", "url": f"{exchange.http}/slow?ms=600000", "timeout": "0.2s"},
+            "DeadlineExceeded",
+            "REQUEST_TIMEOUT",
+            "SENT_NO_REPLY",
+        ),
+        (
+            {"method": "GET", "url": f"{exchange.http}/big?size=100", "max_response_bytes": 99},
+            "ResourceExhausted",
+            "RESPONSE_TOO_LONG",
+            "REPLIED",
+        ),
+    ):
+        async with grpcurl(gateway, f"-d={json.dumps({'request': request})}", "fairlead.v1.HttpService/Send") as run:
+            run.half_close()
+            assert await run.end() > 64, "grpcurl adds the status code to 64"
+        assert f"Code: {status}" in run.errors
+        assert f'"reason": "REASON_{reason}"' in run.errors
+        assert f'"phase": "PHASE_{phase}"' in run.errors

@@ -1,13 +1,15 @@
 """What a wrong request is, and short ways to write one."""
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+import grpc
 from google.protobuf.duration_pb2 import Duration
 
 from fairlead.v1.session_pb2 import Command, Heartbeat, Join, Open, ReconnectPolicy, Send, SetupStep, Target
 from fairlead.v1.types_pb2 import Header, QuotaCharge
+from tests.e2e.attach import Attachment, Status
 
 # So low that a test reaches each of them.
 LIMITS = {
@@ -47,6 +49,27 @@ class Wrong:
     @property
     def sent(self) -> str:
         return str(self.command.WhichOneof("action") or "command").capitalize().replace("Set_target", "SetTarget")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where calls are made: a gateway with a live session "good", which is open on `stream`."""
+
+    channel: grpc.aio.Channel
+    stream: Attachment
+    ws: str
+    http: str
+
+
+@dataclass(frozen=True)
+class WrongCall:
+    """A request that ends its whole RPC."""
+
+    name: str
+    sent: str
+    answer: str  # As docs/errors.md has it: the code, and the Failure's reason if there is a Failure.
+    says: str
+    make: Callable[[Place], Awaitable[Status]]
 
 
 def refused(reason: str) -> str:
