@@ -15,18 +15,18 @@ class Flush {
  public:
   // A batch is full when either is reached.
   struct Batch {
-    size_t frames = 256;
-    size_t bytes = 128u << 10;
+    size_t frames = 2048;
+    size_t bytes = 256u << 10;
   };
   static constexpr Duration kDefaultWindow = std::chrono::microseconds(500);
 
   explicit Flush(Batch batch) : batch_(batch) {}
 
-  // Something of a subscription waits. Its window bounds how long.
-  void Waits(size_t bytes, Duration window) {
-    ++frames_;
+  // So much of a subscription waits. Its window bounds how long.
+  void Waits(size_t bytes, Duration window, size_t frames = 1) {
+    window_ = frames_ == 0 ? window : std::min(window_, window);
+    frames_ += frames;
     bytes_ += bytes;
-    window_ = frames_ == 1 ? window : std::min(window_, window);
   }
   // A backlog is left over from the last flush: the next batch is full already.
   void Backlog() { frames_ = batch_.frames; }

@@ -53,7 +53,8 @@ void Heartbeat::Pong(SteadyTime now) {
 
 void Heartbeat::Answered(SteadyTime now) {
   if (!unanswered_since_) return;
-  round_trip_ = now - *unanswered_since_;
+  // What came with the same read as what made us write may bear an earlier time.
+  round_trip_ = std::max(now - *unanswered_since_, Duration::zero());
   unanswered_since_.reset();
 }
 

@@ -95,9 +95,11 @@ void Inflater::End::operator()(z_stream* stream) const {
 }
 
 Inflater::Verdict Inflater::Feed(std::string_view piece, std::string& out, uint64_t max_bytes) {
-  compressed_bytes_ += piece.size();
-  if (compressed_bytes_ / 2 > max_bytes + kOverhead) return Verdict::kTooLong;
-  return Inflate(piece, out, max_bytes);
+  const uint64_t allowed = 2 * max_bytes + kOverhead - compressed_bytes_;
+  const std::string_view taken = piece.substr(0, allowed);
+  compressed_bytes_ += taken.size();
+  const Verdict verdict = Inflate(taken, out, max_bytes);
+  return verdict == Verdict::kGood && taken.size() < piece.size() ? Verdict::kTooLong : verdict;
 }
 
 Inflater::Verdict Inflater::Finish(std::string& out, uint64_t max_bytes) {

@@ -132,16 +132,19 @@ bool WebSocketReader::TakePiece(std::string_view piece) {
     return true;
   }
   const size_t before = payload_.size();
-  if (!compressed_) {
+  auto verdict = Inflater::Verdict::kGood;
+  if (compressed_) {
+    verdict = inflater_->Feed(piece, payload_, max_message_bytes_);
+  } else {
     payload_.append(piece);
-  } else if (!Check(inflater_->Feed(piece, payload_, max_message_bytes_))) {
-    return false;
   }
-  return CheckText(before);
+  return CheckText(before) && Check(verdict);
 }
 
 bool WebSocketReader::CheckText(size_t from) {
-  if (kind_ != FrameKind::kText || utf8_.Feed(std::string_view(payload_).substr(from))) return true;
+  // What is beyond the limit has another fault.
+  const std::string_view text = std::string_view(payload_).substr(0, max_message_bytes_);
+  if (kind_ != FrameKind::kText || utf8_.Feed(text.substr(from))) return true;
   return Violate(kNotUtf8, kPayloadInconsistent);
 }
 
@@ -159,8 +162,8 @@ WebSocketReader::Found WebSocketReader::EndFrame() {
   if (!final_) return Found::kNothing;
   in_message_ = false;
   const size_t before = payload_.size();
-  if (compressed_ && !Check(inflater_->Finish(payload_, max_message_bytes_))) return Found::kViolation;
-  if (!CheckText(before)) return Found::kViolation;
+  const auto verdict = compressed_ ? inflater_->Finish(payload_, max_message_bytes_) : Inflater::Verdict::kGood;
+  if (!CheckText(before) || !Check(verdict)) return Found::kViolation;
   if (kind_ == FrameKind::kText && !utf8_.complete()) {
     Violate(kNotUtf8, kPayloadInconsistent);
     return Found::kViolation;

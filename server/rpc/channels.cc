@@ -162,7 +162,7 @@ void Channels::Attach(uint32_t channel, uint64_t id, std::shared_ptr<Session> se
   *event.mutable_attached() = MakeAttached(channel, *entry.subscription);
   Tell(std::move(event));
   Done(channel, id);
-  entry.Waiting(*entry.subscription, 0);  // The past, if it asked for it.
+  entry.Waiting(*entry.subscription, 1, 0);  // The past, if it asked for it.
 }
 
 void Channels::Refuse(uint32_t channel, uint64_t id, const Failure& failure) {
@@ -209,12 +209,12 @@ void Channels::Drain(WallTime deadline) {
 
 // ---- Delivery. ----
 
-void Channels::Channel::Waiting(Subscription& cursor, size_t bytes) {
+void Channels::Channel::Waiting(Subscription& cursor, size_t entries, size_t bytes) {
   if (!ready) {
     ready = true;
     channels.ready_.push_back(number);
   }
-  channels.flush_.Waits(bytes, max_delay);
+  channels.flush_.Waits(bytes, max_delay, entries);
   if (cursor.ended() != nullptr) channels.flush_.Urgent();
   channels.Schedule();
 }

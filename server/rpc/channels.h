@@ -56,7 +56,7 @@ class Channels {
   // One of the stream's sessions.
   struct Channel final : Subscription::Listener {
     Channel(Channels& c, uint32_t n, Duration delay) : channels(c), number(n), max_delay(delay) {}
-    void Waiting(Subscription& cursor, size_t bytes) override;
+    void Waiting(Subscription& cursor, size_t entries, size_t bytes) override;
     void Ponged(Subscription& cursor, std::string_view payload, Duration round_trip) override;
     Channels& channels;
     uint32_t number;

@@ -35,7 +35,7 @@ void TailStream::Join(const std::string& identity) {
   WriteNext();
 }
 
-void TailStream::Waiting(Subscription& /*subscription*/, size_t /*bytes*/) {
+void TailStream::Waiting(Subscription& /*subscription*/, size_t /*entries*/, size_t /*bytes*/) {
   if (writing_ || std::exchange(posted_, true)) return;
   streams_.timers().Post([self = shared_from_this()] {
     self->posted_ = false;

@@ -150,6 +150,7 @@ void Session::Ended(const Loss& loss) {
 
 // There is no transport any more, or none came of a dial.
 void Session::Lose(Loss loss) {
+  ReadEnds();
   if (transport_) {
     loss.last_heard = last_heard_;
     const auto transport = std::exchange(transport_, nullptr);
@@ -206,13 +207,20 @@ void Session::WhenClosed(std::function<void()> callback) {
 
 // ---- What comes from the exchange. ----
 
+void Session::ReadBegins() { read_ = {.heard = around_.timers.WallNow(), .now = around_.timers.Now()}; }
+
+void Session::ReadEnds() {
+  const auto read = std::exchange(read_, std::nullopt);
+  if (read && read->entries > 0) WakeSubscriptions(read->entries, read->bytes);
+}
+
 void Session::Received(FrameKind kind, std::string payload) {
-  last_heard_ = around_.timers.WallNow();
+  last_heard_ = read_ ? read_->heard : around_.timers.WallNow();
   ++counts_.received_frames;
   counts_.received_bytes += payload.size();
   const bool opening = state() == State::kOpening;
   // The matches look at the payload before the journal takes it; what follows from them comes after it.
-  heartbeat_->Received(payload, around_.timers.Now());
+  heartbeat_->Received(payload, read_ ? read_->now : around_.timers.Now());
   if (heartbeat_->round_trip()) heartbeat_round_trip_ = heartbeat_->round_trip();
   const Setup::Verdict verdict = opening && !leaving() ? setup_.Received(payload) : Setup::Verdict::kWait;
   const size_t bytes = payload.size();
@@ -272,14 +280,19 @@ void Session::CheckLiveness() {
 uint64_t Session::Append(Entry entry, size_t bytes) {
   const uint64_t sequence = journal_.Append(std::move(entry));
   CountJournal();
-  WakeSubscriptions(bytes);
+  if (read_) {
+    ++read_->entries;
+    read_->bytes += bytes;
+  } else {
+    WakeSubscriptions(1, bytes);
+  }
   return sequence;
 }
 
-void Session::WakeSubscriptions(size_t bytes) {
+void Session::WakeSubscriptions(size_t entries, size_t bytes) {
   bool overflowed = false;
   for (Subscription* subscription : subscriptions_) {
-    subscription->Appended(bytes);
+    subscription->Appended(entries, bytes);
     overflowed = overflowed || subscription->overflowed();
   }
   if (overflowed) {
@@ -296,7 +309,7 @@ void Session::WakeSubscriptions(size_t bytes) {
 void Session::ShrinkJournal(size_t bytes) {
   journal_.Shrink(bytes);
   CountJournal();
-  WakeSubscriptions(0);
+  WakeSubscriptions(1, 0);
 }
 
 void Session::CountJournal() {

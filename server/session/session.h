@@ -84,6 +84,8 @@ class Session final : public std::enable_shared_from_this<Session>, private Tran
 
  private:
   // From the transport.
+  void ReadBegins() override;
+  void ReadEnds() override;
   void Received(FrameKind kind, std::string payload) override;
   void Ponged(std::string_view payload) override;
   void Written() override;
@@ -107,7 +109,7 @@ class Session final : public std::enable_shared_from_this<Session>, private Tran
   void Tell(uint64_t id, Outcome outcome, std::optional<Failure> failure = std::nullopt);
   void Remember(const Outgoing& item);
   uint64_t Append(Entry entry, size_t bytes);
-  void WakeSubscriptions(size_t bytes);
+  void WakeSubscriptions(size_t entries, size_t bytes);
   void CountJournal();
   void CountOutbox();
   bool leaving() const { return goodbye_.has_value(); }
@@ -148,6 +150,15 @@ class Session final : public std::enable_shared_from_this<Session>, private Tran
   // Of sends that are to be stored as setup steps and have no outcome yet.
   size_t reserved_setup_steps_ = 0;
   size_t reserved_setup_bytes_ = 0;
+
+  // While the frames of one read come: they have one time, and subscribers are woken once.
+  struct ReadUnderWay {
+    WallTime heard;
+    SteadyTime now;
+    size_t entries = 0;
+    size_t bytes = 0;
+  };
+  std::optional<ReadUnderWay> read_;
 
   std::vector<Subscription*> subscriptions_;
   bool is_new_ = true;

@@ -61,12 +61,12 @@ const Subscription::End* Subscription::ended() const {
 
 void Subscription::Hold(bool on) {
   held_ = on;
-  if (HasEntries()) listener_.Waiting(*this, 0);
+  if (HasEntries()) listener_.Waiting(*this, 1, 0);
 }
 
 uint64_t Subscription::lag() const { return session_->journal().head() + 1 - next_; }
 
-void Subscription::Appended(size_t bytes) {
+void Subscription::Appended(size_t entries, size_t bytes) {
   if (overflow_ == Overflow::kDetach && !overflowed_ && std::max(next_, spared_) < session_->journal().oldest()) {
     overflowed_ = true;
     return EndWith(
@@ -75,13 +75,13 @@ void Subscription::Appended(size_t bytes) {
                      session_->epoch() + ", the last that was delivered; start AFTER it to go on, with a gap"},
          /*session_closed=*/false});
   }
-  if (HasEntries()) listener_.Waiting(*this, bytes);
+  if (HasEntries()) listener_.Waiting(*this, entries, bytes);
 }
 
 void Subscription::EndWith(End end) {
   if (end_) return;
   end_ = std::move(end);
-  listener_.Waiting(*this, 0);
+  listener_.Waiting(*this, 1, 0);
 }
 
 }  // namespace fairlead

@@ -32,8 +32,9 @@ class Subscription {
  public:
   class Listener {
    public:
-    // Something waits to be taken: an entry of so many payload bytes, or the end. Must not call back.
-    virtual void Waiting(Subscription& subscription, size_t bytes) = 0;
+    // Something waits to be taken: so many new entries with so many payload bytes, the past, or the end. Must not call
+    // back.
+    virtual void Waiting(Subscription& subscription, size_t entries, size_t bytes) = 0;
     // To the owner.
     virtual void Ponged(Subscription& subscription, std::string_view payload, Duration round_trip) = 0;
 
@@ -73,7 +74,7 @@ class Subscription {
 
   // For the session. An overflowed subscription has left it.
   bool overflowed() const { return overflowed_; }
-  void Appended(size_t bytes);
+  void Appended(size_t entries, size_t bytes);
   void EndWith(End end);
   void Ponged(std::string_view payload, Duration round_trip) { listener_.Ponged(*this, payload, round_trip); }
 

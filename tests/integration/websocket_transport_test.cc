@@ -58,6 +58,18 @@ TEST_P(WebSocketTransport, DeliversEveryFrameInOrder) {
   ExpectNumbered(line.WaitForFrames(20000), 20000);
 }
 
+TEST_P(WebSocketTransport, AFloodLeavesTimeForOthers) {
+  Line flood(network);
+  Dial(flood, "/numbered?count=300000&size=150&feed=");
+  Line other(network);
+  Dial(other, "/echo");
+  for (size_t i = 1; i <= 10; ++i) {
+    EXPECT_TRUE(other.Write(FrameKind::kText, "hello"));
+    EXPECT_EQ(other.WaitForFrames(i).size(), i);
+  }
+  ExpectNumbered(flood.WaitForFrames(300000), 300000);
+}
+
 TEST_P(WebSocketTransport, DeliversFragmentedMessagesWhole) {
   Line line(network);
   Dial(line, "/numbered?count=200&size=1000&fragment=7&feed=");
@@ -128,6 +140,18 @@ TEST_P(WebSocketTransport, AnswersTheExchangesPings) {
   Dial(line, "/idle");
   exchange.Control("POST", "/send", R"({"connection":"latest","ping":"are you there"})");
   WaitForRecord(exchange, R"("pongs_received":1)");
+}
+
+TEST_P(WebSocketTransport, AnswersPingsWhileItWrites) {
+  Line line(network);
+  Dial(line, "/echo");
+  for (int i = 1; i <= 20; ++i) {
+    line.BeginWrite(FrameKind::kBinary, std::string(200'000, static_cast<char>(i)));
+    exchange.Control("POST", "/send", R"({"connection":"latest","ping":"are you there"})");
+    ASSERT_EQ(line.WaitForFrames(static_cast<size_t>(i)).size(), static_cast<size_t>(i));
+    EXPECT_EQ(line.WaitForFrames(0).back().payload, std::string(200'000, static_cast<char>(i)));
+    WaitForRecord(exchange, "\"pongs_received\":" + std::to_string(i));
+  }
 }
 
 TEST_P(WebSocketTransport, CountsWhatTheExchangeHasTakenOver) {

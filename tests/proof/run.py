@@ -123,7 +123,8 @@ async def saturated(gateway: Gateway, exchange: Exchange) -> dict[str, float]:
     """A feed flat out, 150 B frames, to one Python process."""
     figures = {}
     for name, base in (("plain", exchange.ws), ("TLS", exchange.wss)):
-        url = f"{base}/numbered?rate=0&size={FRAME_BYTES}&feed="
+        # No more than are counted: the gateway never stops reading, and what it read for nobody would count as well.
+        url = f"{base}/numbered?rate=0&size={FRAME_BYTES}&feed=&count={FRAMES}"
         before = Usage.of(gateway.pid)
         ours = await asyncio.to_thread(_alone, "saturate_gateway", url, str(gateway.unix))
         spent = Usage.of(gateway.pid).cpu_s - before.cpu_s
@@ -219,8 +220,8 @@ def page(figures: dict[str, list[float]], rounds: int) -> str:
         f"{IDLE_S:.0f} s. The memory includes each session's TLS state and buffers.",
         "",
         f"*saturated*: the simulated exchange sends {FRAME_BYTES} B text frames as fast as they are read, to one",
-        f"Python process, {FRAMES:,} frames a run, default event loop; `websockets` reads them directly, without",
-        "compression.",
+        f"Python process, {FRAMES:,} frames a run and not one more, default event loop; `websockets` reads them",
+        "directly, without compression.",
         "",
         "*outage*: as the adapter sees it, from being told of the loss to being told of OPEN; 20 drops a round.",
         "",

@@ -254,6 +254,8 @@ class Line final : private Transport::Listener {
     }
     changed_.notify_all();
   }
+  void ReadBegins() override { EXPECT_FALSE(std::exchange(reading_, true)) << "a read within a read"; }
+  void ReadEnds() override { EXPECT_TRUE(std::exchange(reading_, false)) << "no read to end"; }
   void Received(FrameKind kind, std::string payload) override {
     bool drop = false;
     {
@@ -278,6 +280,7 @@ class Line final : private Transport::Listener {
     changed_.notify_all();
   }
   void Ended(const Loss& loss) override {
+    EXPECT_FALSE(reading_) << "an end in the middle of a read";
     {
       const std::lock_guard lock(mutex_);
       EXPECT_FALSE(abandoned_) << "an end after the transport was dropped";
@@ -291,6 +294,7 @@ class Line final : private Transport::Listener {
   Network& network_;
   std::unique_ptr<Dialling> dialling_;    // Loop only.
   std::unique_ptr<Transport> transport_;  // Loop only.
+  bool reading_ = false;                  // Loop only.
 
   std::mutex mutex_;  // Guards what follows.
   std::condition_variable changed_;

@@ -54,6 +54,13 @@ class Peer {
   void Text(std::string payload) {
     if (live()) listener_->Received(FrameKind::kText, std::move(payload));
   }
+  // What comes in between came with one read.
+  void BeginRead() {
+    if (live()) listener_->ReadBegins();
+  }
+  void EndRead() {
+    if (live()) listener_->ReadEnds();
+  }
   void Binary(std::string payload) {
     if (live()) listener_->Received(FrameKind::kBinary, std::move(payload));
   }

@@ -97,7 +97,7 @@ class Subscriber final : private Subscription::Listener {
   Session& session() { return *subscription_->session(); }
 
  private:
-  void Waiting(Subscription& /*subscription*/, size_t /*bytes*/) override {
+  void Waiting(Subscription& /*subscription*/, size_t /*entries*/, size_t /*bytes*/) override {
     EXPECT_FALSE(ended_) << "woken after its end";
     woken_ = true;
   }

@@ -73,8 +73,8 @@ TEST_F(ConfigTest, FillsInDefaults) {
   EXPECT_TRUE(config.tls.ca_files.empty());
   EXPECT_TRUE(config.tls.system_authorities);
   EXPECT_EQ(config.limits, Limits{});
-  EXPECT_EQ(config.flush.frames, 256u);
-  EXPECT_EQ(config.flush.bytes, 128 * kKiB);
+  EXPECT_EQ(config.flush.frames, 2048u);
+  EXPECT_EQ(config.flush.bytes, 256 * kKiB);
   EXPECT_EQ(config.http, HttpOptions{});
   EXPECT_EQ(config.log_level, Level::kInfo);
   EXPECT_FALSE(config.reflection);
@@ -274,7 +274,7 @@ TEST_F(ConfigTest, TellsWhatIsWrong) {
        "2: limits.message_bytes: 65535 is out of range; expected 64KiB to 1GiB"},
       {"limits: {message_bytes: 2GiB}", "2: limits.message_bytes: 2147483648 is out of range; expected 64KiB to 1GiB"},
       {"limits: {message_bytes: 64KiB}",
-       "1: flush.batch_bytes: 131072 is out of range; expected limits.message_bytes, 65536, at most"},
+       "1: flush.batch_bytes: 262144 is out of range; expected limits.message_bytes, 65536, at most"},
       {"flush: {batch_frames: 0}", "2: flush.batch_frames: 0 is out of range; expected 1 at least"},
       {"flush: {batch_bytes: 0}", "2: flush.batch_bytes: 0 is out of range; expected 1 at least"},
       {"limits: {requests: 0}", "2: limits.requests: 0 is out of range; expected 1 at least"},

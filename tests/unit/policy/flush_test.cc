@@ -54,6 +54,11 @@ TEST(Flush, AFullBatchDoesNotWait) {
   by_frames.Waits(1, 1s);
   EXPECT_EQ(by_frames.When(kStart), kStart);
 
+  Flush at_once({.frames = 3, .bytes = 1000});
+  at_once.Flushed(kStart);
+  at_once.Waits(1, 1s, 3);
+  EXPECT_EQ(at_once.When(kStart), kStart) << "frames that came together";
+
   Flush by_bytes({.frames = 100, .bytes = 1000});
   by_bytes.Flushed(kStart);
   by_bytes.Waits(999, 1s);

@@ -324,13 +324,13 @@ TEST(Channels, BatchesAreCappedInFramesAndBytes) {
   Peer& few = a.Open(1);
   Peer& peer = a.Open(2);
   for (int i = 0; i < 10; ++i) few.Text("x");
-  for (int i = 0; i < 1000; ++i) peer.Text("x");
+  for (int i = 0; i < 5000; ++i) peer.Text("x");
   for (int i = 0; i < 200; ++i) peer.Text(std::string(3000, 'x'));
-  peer.Text(std::string(200'000, 'x'));  // Longer than a batch: one of its own.
+  peer.Text(std::string(300'000, 'x'));  // Longer than a batch: one of its own.
   peer.Text("last");
-  EXPECT_EQ(a.Read().size(), 1212u);
-  EXPECT_EQ(a.stream.most_frames, 256u) << "not more, and full ones are full";
-  EXPECT_LE(a.stream.most_bytes_of_many, 128u << 10);
+  EXPECT_EQ(a.Read().size(), 5212u);
+  EXPECT_EQ(a.stream.most_frames, 2048u) << "not more, and full ones are full";
+  EXPECT_LE(a.stream.most_bytes_of_many, 256u << 10);
 }
 
 TEST(Channels, ChannelsTakeTurns) {
@@ -353,7 +353,7 @@ TEST(Channels, ALongFrameIsNotOvertakenForEver) {
   busy.Text("x");
   a.Read();
   for (int i = 0; i < 1000; ++i) busy.Text(std::string(1900, 'x'));
-  rare.Text(std::string(100'000, 'y'));
+  rare.Text(std::string(200'000, 'y'));
   int messages = 0;
   bool came = false;
   for (; messages < 10 && !came; ++messages) {

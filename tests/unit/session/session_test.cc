@@ -53,6 +53,42 @@ TEST(Session, SetupRunsInOrderBeforeItIsOpen) {
   EXPECT_THAT(talk.peer().Messages(), ElementsAre("do a", "do login", "do b"));
 }
 
+TEST(Session, FramesOfOneReadHaveOneTimeAndWakeOnce) {
+  Conversation talk(With({Login()}));
+  talk.Connect();
+  talk.peer().BeginRead();
+  talk.peer().Text("ok");
+  talk.time.Advance(5ms);
+  talk.peer().Text("two");
+  EXPECT_FALSE(talk.owner->woken()) << "the read is not over";
+  talk.peer().EndRead();
+  EXPECT_TRUE(talk.owner->woken());
+  EXPECT_THAT(talk.Read(), ElementsAre("text ok", "OPEN g1", "text two"));
+  const Journal& journal = talk.session().journal();
+  EXPECT_EQ(journal.at(journal.head()).time, journal.at(journal.head() - 2).time);
+  talk.time.Advance(5ms);
+  talk.peer().Text("three");
+  EXPECT_THAT(talk.Read(), ElementsAre("text three")) << "one outside a read stands for itself";
+  EXPECT_EQ(journal.at(journal.head()).time, talk.time.WallNow());
+}
+
+TEST(Session, AReadOfNothingWakesNobody) {
+  Conversation talk;
+  talk.Connect();
+  talk.peer().BeginRead();
+  talk.peer().EndRead();
+  EXPECT_FALSE(talk.owner->woken());
+}
+
+TEST(Session, ATransportThatEndsInTheMiddleOfAReadLosesNothing) {
+  Conversation talk;
+  talk.Connect();
+  talk.peer().BeginRead();
+  talk.peer().Text("one");
+  talk.peer().End();
+  EXPECT_THAT(talk.Read(), ElementsAre("text one", "RECONNECTING #2 in 250ms: CONNECTION_LOST"));
+}
+
 TEST(Session, ARejectedSetupIsFatal) {
   Conversation talk(With({Login()}));
   talk.Connect();

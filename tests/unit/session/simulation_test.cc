@@ -95,7 +95,7 @@ class Reader final : private Subscription::Listener {
     if (change.state == State::kClosed) ++closed;
     state_ = change.state;
   }
-  void Waiting(Subscription& /*subscription*/, size_t /*bytes*/) override { EXPECT_FALSE(ended_); }
+  void Waiting(Subscription& /*subscription*/, size_t /*entries*/, size_t /*bytes*/) override { EXPECT_FALSE(ended_); }
   void Ponged(Subscription& /*subscription*/, std::string_view /*payload*/, Duration round_trip) override {
     EXPECT_GE(round_trip, 0s);
   }

@@ -23,7 +23,7 @@ class Frame(NamedTuple):
     generation: int
     """The count of the session's transports when it came."""
     received_at: int
-    """When the gateway had read it, nanoseconds since 1970."""
+    """When the gateway had read it, nanoseconds since 1970; the same for frames that came with one read."""
     kind: FrameKind
     """TEXT or BINARY; of a raw socket always BINARY."""
 
