@@ -135,8 +135,10 @@ error_code FailureOf(SSL* ssl, int result, bool& wants_other, int other) {
 }  // namespace
 
 DirectStream::DirectStream(Wire wire) : wire_(std::move(wire)) {
-  SSL* ssl = wire_.tls();
-  if (ssl == nullptr) return;
+  if (wire_.tls() == nullptr) return;
+  SSL* ssl = wire_.tls()->native_handle();
+  SSL_up_ref(ssl);
+  ssl_.reset(ssl);
   auto below = std::make_unique<Below>();
   below->socket = wire_.shared_socket();
   // What came with the end of the handshake: session tickets, perhaps more.
@@ -149,11 +151,13 @@ DirectStream::DirectStream(Wire wire) : wire_(std::move(wire)) {
   SSL_set_bio(ssl, bio, bio);
   SSL_set_read_ahead(ssl, 1);
   SSL_set_default_read_buffer_len(ssl, kReadAhead);
+  // With it goes what verified the peer: another handshake on this connection fails.
+  wire_.ForgetTls();
 }
 
 size_t DirectStream::Read(char* buffer, size_t size, error_code& error) {
   error = {};
-  SSL* ssl = wire_.tls();
+  SSL* ssl = ssl_.get();
   if (ssl == nullptr) return Receive(wire_.socket(), buffer, size, error);
   ERR_clear_error();
   const int got = SSL_read(ssl, buffer, static_cast<int>(std::min<size_t>(size, INT_MAX)));
@@ -164,7 +168,7 @@ size_t DirectStream::Read(char* buffer, size_t size, error_code& error) {
 
 size_t DirectStream::Write(const char* bytes, size_t size, error_code& error) {
   error = {};
-  SSL* ssl = wire_.tls();
+  SSL* ssl = ssl_.get();
   if (ssl == nullptr) return Send(wire_.socket(), bytes, size, error);
   ERR_clear_error();
   const int put = SSL_write(ssl, bytes, static_cast<int>(std::min<size_t>(size, INT_MAX)));

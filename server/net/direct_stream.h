@@ -22,7 +22,7 @@ class DirectStream {
   size_t Write(const char* bytes, size_t size, boost::system::error_code& error);
 
   // A read that did not fill its buffer took all there was: waiting is as good as trying. TLS reads record by record.
-  bool EmptiedByShortRead() const { return wire_.tls() == nullptr; }
+  bool EmptiedByShortRead() const { return ssl_ == nullptr; }
 
   // After would_block: calls back with no error when it is worth trying again. One of each at a time. Abort ends both.
   template <typename Handler>
@@ -40,7 +40,12 @@ class DirectStream {
   const Wire& wire() const { return wire_; }
 
  private:
+  struct Free {
+    void operator()(SSL* ssl) const { SSL_free(ssl); }
+  };
+
   Wire wire_;
+  std::unique_ptr<SSL, Free> ssl_;  // Without Asio's stream, whose buffers take 50 KiB; null if plain.
   // TLS may have to read in order to write, and the other way round (key updates, RFC 8446 section 4.6.3).
   bool read_wants_write_ = false;
   bool write_wants_read_ = false;

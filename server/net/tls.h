@@ -67,7 +67,8 @@ class Wire {
   Socket& socket() { return *socket_; }
   const std::shared_ptr<Socket>& shared_socket() const { return socket_; }
   // Null if plain.
-  SSL* tls() const { return tls_ ? tls_->native_handle() : nullptr; }
+  TlsClient::Stream* tls() const { return tls_.get(); }
+  void ForgetTls() { tls_.reset(); }
   // Closes at once.
   void Abort();
   // Ends our side and closes when the peer has ended its own, or after a second: closing with unread bytes would reset
