@@ -43,7 +43,7 @@ class TlsClient {
 // Why a handshake failed, and whether the certificate was at fault.
 Failure TlsFailure(TlsClient::Stream& stream, const boost::system::error_code& error);
 
-// A connected byte stream, plain or TLS. One type, so that Beast's WebSocket is compiled once for both.
+// A connected byte stream, plain or TLS, as Asio reads and writes it.
 class Wire {
  public:
   using executor_type = Executor;
