@@ -25,6 +25,7 @@ PoolCounts Pool::counts() const {
   PoolCounts counts{.dialling = dials_.size(), .waiting = waiting_.size()};
   for (const Kept& kept : connections_) {
     if (kept.connection->state() == Connection::State::kIdle) ++counts.idle;
+    if (kept.connection->state() == Connection::State::kSettling) ++counts.settling;
     if (kept.connection->state() != Connection::State::kClosed) ++counts.busy;
   }
   counts.busy -= counts.idle;

@@ -30,30 +30,34 @@ struct HttpOptions {
 
 struct PoolCounts {
   size_t idle = 0;      // Connections that carry nothing.
-  size_t busy = 0;      // Connections that carry a request.
+  size_t busy = 0;      // Connections that carry a request, those that settle included.
   size_t dialling = 0;  // Connections that are being made.
   size_t waiting = 0;   // Requests without a connection.
   size_t room = 0;      // Connections that the total over all pools still allows.
+  size_t settling = 0;  // Connections that have been answered, and are idle or gone in the loop's next turn.
+
+  // Connections that are on their way to a waiting request.
+  size_t coming() const { return dialling + settling; }
 };
 
-// How many dials to begin now: one for each waiting request that none is under way for, as far as the pool's cap and
-// the total's room allow.
+// How many dials to begin now: one for each waiting request that no connection is coming for, as far as the pool's cap
+// and the total's room allow.
 inline size_t DialsToBegin(const PoolCounts& counts, const HttpOptions& options) {
   const size_t open = counts.idle + counts.busy + counts.dialling;
   const size_t below_cap = options.connections_per_pool > open ? options.connections_per_pool - open : 0;
-  const size_t unserved = counts.waiting > counts.dialling ? counts.waiting - counts.dialling : 0;
+  const size_t unserved = counts.waiting > counts.coming() ? counts.waiting - counts.coming() : 0;
   return std::min({unserved, below_cap, counts.room});
 }
 
-// Whether one more request may come: it gets an idle connection, a dial (perhaps
-// one whose request is gone), or a place in the queue.
+// Whether one more request may come: it gets an idle connection or one that settles, a dial (perhaps one whose request
+// is gone), or a place in the queue.
 inline bool MayCome(const PoolCounts& counts, const HttpOptions& options) {
-  if (counts.idle + counts.dialling > counts.waiting) return true;
+  if (counts.idle + counts.coming() > counts.waiting) return true;
   PoolCounts with = counts;
   ++with.waiting;
   if (DialsToBegin(with, options) > 0) return true;
-  // Those that a dial is under way for do not wait for others to finish.
-  const size_t queued = counts.waiting > counts.dialling ? counts.waiting - counts.dialling : 0;
+  // Those that a connection is coming for do not wait for others to finish.
+  const size_t queued = counts.waiting > counts.coming() ? counts.waiting - counts.coming() : 0;
   return queued < options.waiting_per_pool;
 }
 

@@ -49,9 +49,11 @@ class Order:
 def orders(draw: random.Random, count: int) -> list[Order]:
     made = []
     for number in range(count):
-        size = LARGE if draw.random() < 0.03 else draw.choice([0, 10, 1000, 70_000])
+        what = draw.choice(["request", "answer", "behind", "whole"])
+        large = draw.random() < (0.1 if what == "request" else 0.01)
+        size = LARGE if large else draw.choice([0, 64, 1000, 70_000])
         order = Order(number, draw.randbytes(64) * (size // 64), b"answer to %d " % number + draw.randbytes(2000))
-        match draw.choice(["request", "answer", "behind", "whole"]):
+        match what:
             case "request":
                 order.request_cut = draw.random()
             case "answer":

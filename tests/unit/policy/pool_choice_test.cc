@@ -22,6 +22,8 @@ TEST(DialsToBegin, OneForEachRequestThatNoneIsUnderWayFor) {
       {{.idle = 1, .busy = 2, .dialling = 1, .waiting = 9, .room = 9}, 0, "idle ones and dials count"},
       {{.idle = 0, .busy = 5, .dialling = 0, .waiting = 3, .room = 9}, 0, "beyond the cap is no wrap around"},
       {{.idle = 0, .busy = 0, .dialling = 0, .waiting = 3, .room = 2}, 2, "the total has room for two"},
+      {{.busy = 1, .waiting = 1, .room = 9, .settling = 1}, 0, "one has just been answered"},
+      {{.busy = 1, .waiting = 2, .room = 9, .settling = 1}, 1, "and serves one of two"},
       {{.idle = 0, .busy = 0, .dialling = 0, .waiting = 3, .room = 0}, 0, "the total has no room"},
   };
   const HttpOptions options{.connections_per_pool = 4};
@@ -48,6 +50,8 @@ TEST(MayCome, WhoGetsAConnectionADialOrAPlace) {
       {{.idle = 0, .busy = 0, .dialling = 2, .waiting = 3, .room = 9}, 2, true, "those with a dial need no place"},
       {{.idle = 0, .busy = 0, .dialling = 2, .waiting = 4, .room = 9}, 2, false, "beside the dials two places"},
       {{.idle = 0, .busy = 1, .dialling = 1, .waiting = 0, .room = 9}, 1, true, "a dial whose request is gone"},
+      {{.busy = 2, .waiting = 0, .room = 9, .settling = 1}, 0, true, "one that has just been answered"},
+      {{.busy = 2, .waiting = 1, .room = 9, .settling = 1}, 0, false, "which another waits for"},
   };
   for (const Case& each : cases) {
     EXPECT_EQ(MayCome(each.counts, {.connections_per_pool = 2, .waiting_per_pool = each.waiting_per_pool}), each.may)
