@@ -13,7 +13,7 @@ import fairlead
 from fairlead import Failure, Phase, Reason
 from fairlead.errors import decode_status_details, error_of_refusal
 from fairlead.v1 import types_pb2
-from tests.fake_gateway import PATIENCE_S, FakeGateway, Stream, attached, ended, result, state, status_details
+from tests.fake_gateway import PATIENCE_S, FakeGateway, Stream, attached, ended, frames, result, state, status_details
 
 REFUSALS = [
     (types_pb2.REASON_INVALID_FIELD, fairlead.InvalidRequest),
@@ -58,6 +58,33 @@ async def test_a_fatal_end_before_open_is_raised(stream: Stream, gateway: fairle
     with pytest.raises(fairlead.SessionEnded) as raised:
         await opening
     assert raised.value.reason is Reason.SETUP_REJECTED
+
+
+async def test_a_whole_life_in_one_message_can_be_read(stream: Stream, gateway: fairlead.Gateway) -> None:
+    """It was OPEN: its frames come, and why it ended behind them."""
+    session = gateway.websocket("ws://exchange/ws")
+    opening = asyncio.create_task(session.open())
+    await stream.expect("open")
+    stream.say(
+        attached(1),
+        state(1, "CONNECTING", 1),
+        state(1, "OPENING", 2),
+        state(1, "OPEN", 3),
+        frames(1, 4, [b"one", b"two"]),
+        state(1, "CLOSED", 6),
+        ended(1, types_pb2.REASON_PEER_CLOSED),
+    )
+    await opening
+    heard: list[bytes] = []
+
+    async def read() -> None:
+        async for frame in session:
+            heard.append(frame.payload)  # noqa: PERF401 - what came before the error counts
+
+    with pytest.raises(fairlead.SessionEnded) as raised:
+        await read()
+    assert heard == [b"one", b"two"]
+    assert raised.value.reason is Reason.PEER_CLOSED
 
 
 async def test_open_timeout_says_what_the_last_dial_met_and_detaches(stream: Stream, gateway: fairlead.Gateway) -> None:

@@ -76,6 +76,7 @@ class Channel:
         self.attached = asyncio.Event()
         self.opened = asyncio.Event()
         self.gone = asyncio.Event()
+        self.too_soon: set[asyncio.Event] = set()
         self._link = link
         self._entrance = entrance
         self._start = start
@@ -229,6 +230,8 @@ class Channel:
             error.failure if error else Failure(Reason.CLOSED, message="this program closed the session")
         )
         self.queue.finish(error)
+        # Who waits for these waits no longer, and can see which of them never came about.
+        self.too_soon = {event for event in (self.attached, self.opened) if not event.is_set()}
         for event in (self.attached, self.opened, self.gone):
             event.set()
 

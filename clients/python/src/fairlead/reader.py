@@ -100,7 +100,8 @@ class Reader:
         except asyncio.CancelledError:
             await self._channel.leave()
             raise
-        if self._channel.ended:
+        # Else it has lived: its entries are there to be read, and why it ended comes behind them.
+        if self._entered() in self._channel.too_soon:
             raise self._channel.error or SessionEnded(Failure(Reason.CLOSED, message="closed while it was opened"))
 
     async def aclose(self) -> None:
