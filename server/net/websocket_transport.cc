@@ -21,6 +21,8 @@ using boost::system::error_code;
 constexpr size_t kReadBytes = 64 << 10;
 // What one connection may read, or write, before the others have their turn.
 constexpr size_t kTurnBytes = 128 << 10;
+// What one connection may deliver before those who read it have theirs: inflating makes much of little.
+constexpr size_t kTurnPayloadBytes = 256 << 10;
 constexpr size_t kWriteBytes = 64 << 10;
 constexpr size_t kPongBytes = 4 << 10;
 constexpr size_t kKeptWriteBytes = 4 << 10;  // A buffer that a long write has grown beyond this is given back.
@@ -49,6 +51,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
         clock_(clock),
         max_message_bytes_(request.websocket.max_message_bytes),
         upgrade_(std::make_unique<WebSocketUpgrade>(request)),
+        turn_timer_(stream_.wire().get_executor()),
         close_timer_(stream_.wire().get_executor()) {}
 
   void Upgrade(Dialler::Done done) {
@@ -63,10 +66,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
   void Start(Transport::Listener& listener) {
     listener_ = &listener;
-    Post([](Connection& self) {
-      const std::string early = std::exchange(self.early_, {});
-      if (self.TakeFrames(early)) self.Read();
-    });
+    Post([](Connection& self) { self.GoOn(); });
   }
 
   void Write(FrameKind kind, std::string_view payload) {
@@ -133,7 +133,20 @@ class Connection : public std::enable_shared_from_this<Connection> {
     Post([](Connection& self) { self.Read(); });
   }
 
-  // False: no more is to be read.
+  // With what was kept, then with what comes.
+  void GoOn() {
+    const std::string kept = std::exchange(kept_, {});
+    if (TakeFrames(kept)) Read();
+  }
+  // A timer, not a post: the timers that others have set for now run first.
+  void GoOnNextTurn() {
+    turn_timer_.expires_after(Duration::zero());
+    turn_timer_.async_wait([self = shared_from_this()](error_code error) {
+      if (!error && !self->ended_) self->GoOn();
+    });
+  }
+
+  // False: no more is to be read now.
   bool Take(std::string_view bytes) { return upgrade_ ? TakeAnswer(bytes) : TakeFrames(bytes); }
 
   bool TakeAnswer(std::string_view bytes) {
@@ -146,13 +159,14 @@ class Connection : public std::enable_shared_from_this<Connection> {
     }
     reader_.emplace(max_message_bytes_, (*answer)->deflate);
     if ((*answer)->deflate) deflater_.emplace(*(*answer)->deflate);
-    early_ = std::move((*answer)->frames);
+    kept_ = std::move((*answer)->frames);
     FinishUpgrade();
     return false;  // Start goes on.
   }
 
   bool TakeFrames(std::string_view bytes) {
     if (bytes.empty()) return true;
+    size_t delivered = 0;
     listener_->ReadBegins();
     while (!ended_) {
       switch (reader_->Next(bytes)) {
@@ -160,9 +174,16 @@ class Connection : public std::enable_shared_from_this<Connection> {
           listener_->ReadEnds();
           if (pong_ || sent_ < out_.size()) Flush();
           return !ended_;
-        case WebSocketReader::Found::kMessage:
-          listener_->Received(reader_->kind(), reader_->TakePayload());
-          break;
+        case WebSocketReader::Found::kMessage: {
+          std::string payload = reader_->TakePayload();
+          delivered += payload.size();
+          listener_->Received(reader_->kind(), std::move(payload));
+          if (ended_ || delivered < kTurnPayloadBytes || bytes.empty()) break;
+          kept_ = bytes;
+          listener_->ReadEnds();
+          if (!ended_) GoOnNextTurn();
+          return false;
+        }
         case WebSocketReader::Found::kPing:
           OwePong(reader_->control());
           break;
@@ -332,7 +353,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   std::unique_ptr<WebSocketUpgrade> upgrade_;  // Until it is done.
   Dialler::Done done_;
   Transport::Listener* listener_ = nullptr;
-  std::string early_;  // Frames that came with the answer to the upgrade.
+  std::string kept_;  // Read and not taken: behind the answer to the upgrade, or behind a turn's payload.
   std::optional<WebSocketReader> reader_;
   std::optional<Deflater> deflater_;
 
@@ -348,6 +369,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
   std::optional<Loss> closed_by_;  // The peer has closed or is at fault: nothing more is read.
   bool left_ = false;              // Lingering: not to be cut off.
+  SteadyTimer turn_timer_;
   SteadyTimer close_timer_;
   bool ended_ = false;
 };

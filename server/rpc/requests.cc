@@ -16,6 +16,8 @@ constexpr size_t kMaxControlPayload = 125;  // RFC 6455 section 5.5.
 constexpr size_t kMaxCloseReason = 123;     // The same, less the code.
 constexpr size_t kMaxSubprotocols = 32;
 constexpr size_t kMaxSubprotocolBytes = 128;
+// So many of the longest messages the default journal holds: one alone would evict the one before it at once.
+constexpr uint64_t kDefaultJournalMessages = 4;
 constexpr size_t kMaxDelimiterBytes = 16;
 constexpr uint64_t kDefaultFrameBytes = 3 * kMiB;
 constexpr Duration kMinHeartbeatInterval = std::chrono::milliseconds(10);
@@ -267,7 +269,7 @@ Journal::Limits ParseRetention(Checker& check, const v1::Retention& retention, c
   const bool raw = session.url.IsRawSocket();
   const uint64_t least =
       (raw ? session.socket.max_frame_bytes : session.websocket.max_message_bytes) + Journal::kEntryBytes;
-  journal.bytes = std::min<uint64_t>(std::max<uint64_t>(journal.bytes, least), limits.journal_bytes);
+  journal.bytes = std::min<uint64_t>(std::max<uint64_t>(journal.bytes, kDefaultJournalMessages * least), limits.journal_bytes);
   if (retention.has_journal_bytes()) journal.bytes = retention.journal_bytes();
   check.Require(journal.bytes >= least, path + ".journal_bytes",
                 "must be at least " + std::to_string(least) +

@@ -124,7 +124,7 @@ TEST(ParseOpen, ATextHeartbeatWithoutKeepaliveWaitsForNoAnswer) {
 
 TEST(ParseOpen, WhatFollowsFromOtherFields) {
   EXPECT_EQ(Opened("reconnect { initial_backoff { seconds: 60 } }").options.reconnect.max_backoff, 60s);
-  EXPECT_EQ(Opened("websocket { max_message_bytes: 20000000 }").options.journal.bytes, 20'000'064u)
+  EXPECT_EQ(Opened("websocket { max_message_bytes: 20000000 }").options.journal.bytes, 80'000'256u)
       << "a journal holds the longest message";
 }
 
@@ -333,7 +333,7 @@ TEST(ParseOpen, TakesEveryFieldOfARawSocket) {
   EXPECT_EQ(Raw("socket { unframed { } }").socket.framing, Framing(Unframed{}));
   EXPECT_EQ(Raw(R"(socket { delimiter { bytes: "-" } })").heartbeat.interval, 0s) << "nothing is sent that has it";
   EXPECT_EQ(Raw(R"(heartbeat { binary: "x" })").heartbeat.interval, 20s) << "the common default, once there is binary";
-  EXPECT_EQ(Raw("socket { max_frame_bytes: 20000000 }").journal.bytes, 20'000'064u)
+  EXPECT_EQ(Raw("socket { max_frame_bytes: 20000000 }").journal.bytes, 80'000'256u)
       << "a journal holds the longest frame";
 }
 

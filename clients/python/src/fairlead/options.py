@@ -253,7 +253,7 @@ class Retention:
     """How much of the past a session keeps."""
 
     journal_bytes: int | None = None
-    """Payload bytes, and 64 for each entry; None: 16 MiB."""
+    """Payload bytes, and 64 for each entry; None: 16 MiB, or room for four of the longest messages if that is more."""
     journal_age: Span | None = None
     """How old an entry may become; None or zero: any age."""
 
