@@ -269,7 +269,8 @@ Journal::Limits ParseRetention(Checker& check, const v1::Retention& retention, c
   const bool raw = session.url.IsRawSocket();
   const uint64_t least =
       (raw ? session.socket.max_frame_bytes : session.websocket.max_message_bytes) + Journal::kEntryBytes;
-  journal.bytes = std::min<uint64_t>(std::max<uint64_t>(journal.bytes, kDefaultJournalMessages * least), limits.journal_bytes);
+  journal.bytes =
+      std::min<uint64_t>(std::max<uint64_t>(journal.bytes, kDefaultJournalMessages * least), limits.journal_bytes);
   if (retention.has_journal_bytes()) journal.bytes = retention.journal_bytes();
   check.Require(journal.bytes >= least, path + ".journal_bytes",
                 "must be at least " + std::to_string(least) +
