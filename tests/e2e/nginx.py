@@ -106,15 +106,17 @@ async def nginx(prefix: Path, authority: trustme.CA, settings: str = "") -> Asyn
         plain, secure = one.getsockname()[1], other.getsockname()[1]
     config = prefix / "nginx.conf"
     config.write_text(CONFIG.format(prefix=prefix, plain=plain, secure=secure, settings=settings))
-    process = subprocess.Popen(
-        ["setpriv", "--pdeathsig", "KILL", BINARY, "-p", prefix, "-c", config, "-e", prefix / "start.log"],
+    arguments = ["--pdeathsig", "KILL", BINARY, "-p", prefix, "-c", config, "-e", prefix / "start.log"]
+    process = await asyncio.create_subprocess_exec(
+        "setpriv",
+        *map(str, arguments),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
 
     def listens() -> bool:
-        assert process.poll() is None, (prefix / "start.log").read_text() + (prefix / "error.log").read_text()
+        assert process.returncode is None, (prefix / "start.log").read_text() + (prefix / "error.log").read_text()
         with contextlib.suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", plain)):
             return True
         return False
@@ -122,7 +124,7 @@ async def nginx(prefix: Path, authority: trustme.CA, settings: str = "") -> Asyn
     try:
         await eventually(listens, "nginx listens")
         yield Nginx(f"http://127.0.0.1:{plain}", f"https://127.0.0.1:{secure}", prefix)
-        assert process.poll() is None, "nginx has ended"
+        assert process.returncode is None, "nginx has ended"
     finally:
         process.send_signal(signal.SIGTERM)
-        await asyncio.to_thread(process.wait, PATIENCE_S)
+        await asyncio.wait_for(process.wait(), PATIENCE_S)
