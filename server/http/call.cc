@@ -91,8 +91,8 @@ void Call::Finish(Result<HttpResponse> outcome) {
 }
 
 void Call::WaitExpired() {
-  // The pool knows whether a connection is being made for it; then it waits for nobody.
-  if (pool_ == nullptr || pool_->IsBeingDialledFor(*this)) return;
+  // The pool knows whether a connection is on its way to it; then it waits for nobody.
+  if (pool_ == nullptr || pool_->IsComingFor(*this)) return;
   const auto self = shared_from_this();
   pool_->Forget(*this);
   Fail({Reason::kWaitExpired, Phase::kNotSent,

@@ -178,10 +178,10 @@ void Pool::Forget(const Call& call) {
   around_.relaxed();
 }
 
-bool Pool::IsBeingDialledFor(const Call& call) const { return IsDialledFor(PlaceOf(call), counts()); }
+bool Pool::IsComingFor(const Call& call) const { return fairlead::IsComingFor(PlaceOf(call), counts()); }
 
 std::string Pool::Doing(const Call& call) const {
-  return IsBeingDialledFor(call) ? "a connection was being made" : "waiting for a free connection";
+  return IsComingFor(call) ? "a connection was being made" : "waiting for a free connection";
 }
 
 }  // namespace fairlead

@@ -42,7 +42,8 @@ class Pool {
 
   // For a waiting request: it waits no more.
   void Forget(const Call& call);
-  bool IsBeingDialledFor(const Call& call) const;
+  // A connection is on its way to it.
+  bool IsComingFor(const Call& call) const;
   // "waiting for a free connection": what a waiting request waits for, for the message of its timeout.
   std::string Doing(const Call& call) const;
 

@@ -61,8 +61,8 @@ inline bool MayCome(const PoolCounts& counts, const HttpOptions& options) {
   return queued < options.waiting_per_pool;
 }
 
-// Whether the waiting request at this place, from 0, is one that a dial is under way for: then it does not wait for a
-// connection to become free, and max_wait does not apply.
-inline bool IsDialledFor(size_t place, const PoolCounts& counts) { return place < counts.dialling; }
+// Whether a connection is on its way to the waiting request at this place, from 0: then it does not wait for one to
+// become free, and max_wait does not apply.
+inline bool IsComingFor(size_t place, const PoolCounts& counts) { return place < counts.coming(); }
 
 }  // namespace fairlead

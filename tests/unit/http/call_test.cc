@@ -175,6 +175,30 @@ TEST(Call, MaxWaitIsNotForMakingAConnection) {
   bed.ExpectNothingLeft();
 }
 
+// One that has just been answered is free in the loop's next turn.
+TEST(Call, MaxWaitIsNotForTheTurnInWhichAConnectionSettles) {
+  for (const bool closes : {false, true}) {
+    HttpTestbed bed;
+    bed.options.connections_per_pool = 1;
+    Asked* second = nullptr;
+    std::optional<HttpEngine::UnderWay> first = bed.engine().Send("dev", GetApi(), [&](const Result<HttpResponse>&) {
+      HttpRequest request = GetApi();
+      request.max_wait = 0s;
+      second = &bed.Ask(request);
+    });
+    bed.time.Settle();
+    bed.peer().Answer(Ok());
+    if (closes) bed.peer().End();
+    bed.time.Settle();
+    bed.Answer(bed.peer());
+    ASSERT_NE(second, nullptr);
+    EXPECT_EQ(second->Told(), "200 ok");
+    EXPECT_EQ(bed.connector.peers.size(), closes ? 2u : 1u);
+    first.reset();
+    bed.ExpectNothingLeft();
+  }
+}
+
 TEST(Call, CountsTheBodiesOfRequestsAndResponses) {
   HttpTestbed bed;
   bed.limits.total_body_bytes = 100;

@@ -64,12 +64,13 @@ TEST(MayCome, ADialWhoseRequestIsGoneIsForTheNext) {
   EXPECT_TRUE(MayCome({.dialling = 1, .room = 9}, {.connections_per_pool = 1, .waiting_per_pool = 0}));
 }
 
-TEST(IsDialledFor, TheFirstAsManyAsDialsAreUnderWay) {
+TEST(IsComingFor, TheFirstAsManyAsConnectionsAreOnTheirWay) {
   const PoolCounts counts{.dialling = 2, .waiting = 4};
-  EXPECT_TRUE(IsDialledFor(0, counts));
-  EXPECT_TRUE(IsDialledFor(1, counts));
-  EXPECT_FALSE(IsDialledFor(2, counts));
-  EXPECT_FALSE(IsDialledFor(0, {.waiting = 1}));
+  EXPECT_TRUE(IsComingFor(0, counts));
+  EXPECT_TRUE(IsComingFor(1, counts));
+  EXPECT_FALSE(IsComingFor(2, counts));
+  EXPECT_FALSE(IsComingFor(0, {.waiting = 1}));
+  EXPECT_TRUE(IsComingFor(2, {.busy = 1, .dialling = 2, .waiting = 4, .settling = 1}));
 }
 
 TEST(HttpOptions, AMessageHasRoomForTheLongestResponse) {
