@@ -91,9 +91,11 @@ void Call::Finish(Result<HttpResponse> outcome) {
 }
 
 void Call::WaitExpired() {
+  const auto self = shared_from_this();
+  // A connection that became free or was closed in this turn of the loop has not told the pool yet.
+  if (pool_ != nullptr) pool_->Pump();
   // The pool knows whether a connection is on its way to it; then it waits for nobody.
   if (pool_ == nullptr || pool_->IsComingFor(*this)) return;
-  const auto self = shared_from_this();
   pool_->Forget(*this);
   Fail({Reason::kWaitExpired, Phase::kNotSent,
         "no connection became free within request.max_wait, " + Milliseconds(request_.max_wait) +
