@@ -19,7 +19,7 @@ bool Utf8::Feed(std::string_view piece) {
     }
     // Most of what exchanges send is ASCII: eight bytes at a time.
     while (end - at >= 8) {
-      uint64_t eight;
+      uint64_t eight = 0;
       std::memcpy(&eight, at, sizeof(eight));
       if ((eight & 0x8080808080808080) != 0) break;
       at += 8;

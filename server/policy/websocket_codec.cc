@@ -235,7 +235,7 @@ void AppendFrame(std::string& out, Opcode opcode, std::string_view payload, uint
   char* const masked = out.data() + begin;
   size_t at = 0;
   for (const uint64_t twice = uint64_t{key} << 32 | key; at + sizeof(twice) <= payload.size(); at += sizeof(twice)) {
-    uint64_t eight;
+    uint64_t eight = 0;
     std::memcpy(&eight, masked + at, sizeof(eight));
     eight ^= twice;
     std::memcpy(masked + at, &eight, sizeof(eight));
