@@ -17,6 +17,7 @@ Connection::~Connection() { *self_ = nullptr; }
 
 void Connection::Enter(State state) {
   state_ = state;
+  if (state == State::kBusy) return;  // Whoever sends knows.
   if (state == State::kIdle) idle_since_ = timers_.Now();
   timers_.Post([self = self_, state] {
     if (*self == nullptr || (*self)->state_ != state) return;
@@ -28,7 +29,7 @@ void Connection::Enter(State state) {
 }
 
 void Connection::Send(Request request, Done done) {
-  state_ = State::kBusy;
+  Enter(State::kBusy);
   ++requests_;
   reader_.emplace(request.to_head, request.limits);
   grew_ = std::move(request.grew);

@@ -36,7 +36,8 @@ class Connection {
     kClosed,
   };
 
-  // The callback runs after each change of state, never from within a call; the connection may be destroyed in it.
+  // The callback runs after each change of state but that to BUSY, never from within a call; the connection may be
+  // destroyed in it.
   Connection(std::unique_ptr<ByteStream> stream, Timers& timers, std::function<void(Connection&)> changed);
   ~Connection();
   Connection(const Connection&) = delete;
