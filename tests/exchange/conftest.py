@@ -17,7 +17,7 @@ import pytest
 import websockets
 from websockets.asyncio.client import connect
 
-ROOT = pathlib.Path(__file__).parents[2]
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 BINARY = pathlib.Path(os.environ.get("FAIRLEAD_EXCHANGE", ROOT / "build/release/exchange"))
 RECORDINGS = pathlib.Path(os.environ.get("FAIRLEAD_RECORDINGS", ROOT.parent / "shared/recordings"))
 
