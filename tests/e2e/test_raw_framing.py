@@ -33,7 +33,7 @@ from fairlead.v1.types_pb2 import (
 from tests.e2e.attach import Attachment, Frame, connected, span
 from tests.e2e.conftest import StartGateway
 from tests.e2e.endpoints import RAW, Endpoint
-from tests.e2e.processes import Exchange, Gateway
+from tests.e2e.processes import BUILD, Exchange, Gateway
 from tests.e2e.raw_peers import RawLine, raw_peer
 
 PROMPT = ReconnectPolicy(initial_backoff=span(0.01), max_backoff=span(0.01))
@@ -215,8 +215,9 @@ async def test_endless_line(start_gateway: StartGateway, endpoint: Endpoint, cap
             assert f"socket.max_frame_bytes, {cap}" in lost.cause.message
         grown = kilobytes(gateway, "VmHWM") - before
         print(f"grown by {grown} KiB")
-        # Growing a buffer takes the old one and one of twice its size.
-        assert grown < 3 * cap / 1024 + 16 * 1024
+        # Growing a buffer takes the old one and one of twice its size. AddressSanitizer keeps what was freed.
+        kept = 512 * 1024 if BUILD.name == "asan" else 16 * 1024
+        assert grown < 3 * cap / 1024 + kept
         assert not [frame for frame in stream.heard(Frame) if frame.channel == 1], "not even a part is delivered"
         seen = [int(frame.payload) for frame in await stream.frames(2, 100)]
         assert seen == list(range(seen[0], seen[0] + 100))
