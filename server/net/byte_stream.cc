@@ -27,8 +27,10 @@ class Line : public std::enable_shared_from_this<Line> {
       const auto read_done = std::exchange(self->read_done_, nullptr);
       if (!read_done) return;
       if (!error) return read_done(std::string_view(self->buffer_.data(), bytes));
-      // The kernel tells a reset once; if the write was told, what follows only looks like an end in order.
-      if (error == asio::error::eof && !self->write_failed_) return read_done(std::string_view());
+      // The kernel tells a reset once: if a write was told, or is about to be, what follows only looks like an end in
+      // order.
+      const bool in_doubt = self->write_failed_ || self->write_done_ != nullptr;
+      if (error == asio::error::eof && !in_doubt) return read_done(std::string_view());
       read_done(std::unexpected(
           Failure{Reason::kConnectionLost, Phase::kUnspecified, "the connection ended: " + error.message()}));
     });

@@ -19,8 +19,8 @@ class ByteStream {
  public:
   virtual ~ByteStream() = default;
 
-  // One at a time; done comes once, never from within the call. No bytes: the peer has ended its side in order.
-  // kConnectionLost: the connection is gone. The bytes are valid within the callback.
+  // One at a time; done comes once, never from within the call. No bytes: the peer has ended its side in order, and
+  // nothing was being written. kConnectionLost: the connection is gone. The bytes are valid within the callback.
   using ReadDone = std::function<void(Result<std::string_view>)>;
   virtual void Read(ReadDone done) = 0;
 
