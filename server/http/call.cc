@@ -20,7 +20,6 @@ Call::Call(HttpRequest request, HttpSurroundings& around, Done done)
       done_(std::move(done)),
       arrived_(around.timers.Now()),
       timeout_(around.timers.MakeTimer()),
-      wait_(around.timers.MakeTimer()),
       counted_bytes_(request_.body.size()),
       request_bytes_(request_.body.size()) {
   ++around_.totals.requests;
@@ -36,6 +35,11 @@ Call::~Call() {
 void Call::WaitIn(Pool& pool) {
   pool_ = &pool;
   timeout_->At(arrived_ + request_.timeout, [this] { TimedOut(); });
+}
+
+void Call::MayExpire() {
+  if (state_ != State::kWaiting) return;
+  wait_ = around_.timers.MakeTimer();
   wait_->At(arrived_ + request_.max_wait, [this] { WaitExpired(); });
 }
 
@@ -43,7 +47,7 @@ void Call::SendOn(Connection& connection, const std::optional<ConnectTimes>& tim
   state_ = State::kSent;
   pool_ = nullptr;
   connection_ = &connection;
-  wait_->Cancel();
+  if (wait_) wait_->Cancel();
   timing_.pool_wait = around_.timers.Now() - arrived_;
   timing_.connection = times;
   reused_connection_ = connection.used();
@@ -86,7 +90,7 @@ void Call::Finish(Result<HttpResponse> outcome) {
   state_ = State::kDone;
   pool_ = nullptr;
   timeout_->Cancel();
-  wait_->Cancel();
+  if (wait_) wait_->Cancel();
   if (const auto done = std::exchange(done_, nullptr)) done(std::move(outcome));
 }
 

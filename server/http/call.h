@@ -17,6 +17,7 @@ struct HttpSurroundings;
 // What all pools and requests use up together. Outlives them.
 struct HttpTotals {
   size_t requests = 0;
+  size_t starved_pools = 0;  // Those that the total of connections has no room for.
   size_t connections = 0;  // Those being made included.
   uint64_t body_bytes = 0;
 };
@@ -32,8 +33,10 @@ class Call : public std::enable_shared_from_this<Call> {
   Call(const Call&) = delete;
   Call& operator=(const Call&) = delete;
 
-  // It waits in the pool, which outlives its waiting: its timeouts run.
+  // It waits in the pool, which outlives its waiting: its timeout runs.
   void WaitIn(Pool& pool);
+  // It was not served at once: the time that it may wait runs.
+  void MayExpire();
   // The pool has a connection for it. `times`: it was made for this request.
   void SendOn(Connection& connection, const std::optional<ConnectTimes>& times);
   // It will get no connection.
@@ -60,7 +63,7 @@ class Call : public std::enable_shared_from_this<Call> {
   HttpTiming timing_;
   bool reused_connection_ = false;
   std::unique_ptr<Timer> timeout_;
-  std::unique_ptr<Timer> wait_;
+  std::unique_ptr<Timer> wait_;  // Made when it has to wait.
   uint64_t counted_bytes_ = 0;  // What the totals have counted of it.
   uint64_t request_bytes_;
 };

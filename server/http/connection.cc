@@ -4,18 +4,26 @@
 
 namespace fairlead {
 
-Connection::Connection(std::unique_ptr<ByteStream> stream, Timers& timers, std::function<void(Connection&)> changed)
+Connection::Connection(std::unique_ptr<ByteStream> stream, Timers& timers, Tally& tally,
+                       std::function<void(Connection&)> changed)
     : stream_(std::move(stream)),
       timers_(timers),
+      tally_(tally),
       changed_(std::move(changed)),
       idle_since_(timers.Now()),
       self_(std::make_shared<Connection*>(this)) {
+  ++tally_[std::to_underlying(state_)];
   Read();
 }
 
-Connection::~Connection() { *self_ = nullptr; }
+Connection::~Connection() {
+  --tally_[std::to_underlying(state_)];
+  *self_ = nullptr;
+}
 
 void Connection::Enter(State state) {
+  --tally_[std::to_underlying(state_)];
+  ++tally_[std::to_underlying(state)];
   state_ = state;
   if (state == State::kBusy) return;  // Whoever sends knows.
   if (state == State::kIdle) idle_since_ = timers_.Now();

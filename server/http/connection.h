@@ -5,6 +5,7 @@
 //     +-------------+-- anything else -------------+--> CLOSED
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -36,9 +37,13 @@ class Connection {
     kClosed,
   };
 
+  // How many connections there are in each state; each counts itself.
+  using Tally = std::array<size_t, 4>;
+
   // The callback runs after each change of state but that to BUSY, never from within a call; the connection may be
   // destroyed in it.
-  Connection(std::unique_ptr<ByteStream> stream, Timers& timers, std::function<void(Connection&)> changed);
+  Connection(std::unique_ptr<ByteStream> stream, Timers& timers, Tally& tally,
+             std::function<void(Connection&)> changed);
   ~Connection();
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
@@ -81,6 +86,7 @@ class Connection {
 
   std::unique_ptr<ByteStream> stream_;
   Timers& timers_;
+  Tally& tally_;
   std::function<void(Connection&)> changed_;
   State state_ = State::kIdle;
   uint64_t requests_ = 0;

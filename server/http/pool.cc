@@ -19,19 +19,21 @@ Pool::Pool(TargetUrl origin, HttpSurroundings& around)
       again_(around.timers.MakeTimer()),
       idle_timer_(around.timers.MakeTimer()) {}
 
-Pool::~Pool() { around_.totals.connections -= connections_.size() + dials_.size(); }
+Pool::~Pool() {
+  Starve(false);
+  around_.totals.connections -= connections_.size() + dials_.size();
+}
 
 PoolCounts Pool::counts() const {
-  PoolCounts counts{.dialling = dials_.size(), .waiting = waiting_.size()};
-  for (const Kept& kept : connections_) {
-    if (kept.connection->state() == Connection::State::kIdle) ++counts.idle;
-    if (kept.connection->state() == Connection::State::kSettling) ++counts.settling;
-    if (kept.connection->state() != Connection::State::kClosed) ++counts.busy;
-  }
-  counts.busy -= counts.idle;
+  using enum Connection::State;
+  const auto are = [this](Connection::State state) { return tally_[std::to_underlying(state)]; };
   const size_t all = around_.totals.connections;
-  counts.room = around_.limits.http_connections > all ? around_.limits.http_connections - all : 0;
-  return counts;
+  return {.idle = are(kIdle),
+          .busy = are(kBusy) + are(kSettling),
+          .dialling = dials_.size(),
+          .waiting = waiting_.size(),
+          .room = around_.limits.http_connections > all ? around_.limits.http_connections - all : 0,
+          .settling = are(kSettling)};
 }
 
 Result<void> Pool::Serve(const std::shared_ptr<Call>& call) {
@@ -44,6 +46,7 @@ Result<void> Pool::Serve(const std::shared_ptr<Call>& call) {
   waiting_.push_back(call);
   call->WaitIn(*this);
   Pump();
+  call->MayExpire();
   return {};
 }
 
@@ -57,8 +60,9 @@ bool Pool::Admits() {
 
 void Pool::Pump() {
   while (!waiting_.empty()) {
-    Kept* kept = Usable();
-    if (kept == nullptr) break;
+    const auto kept = Usable();
+    if (kept == connections_.end()) break;
+    connections_.splice(connections_.end(), connections_, kept);
     const auto call = std::move(waiting_.front());
     waiting_.pop_front();
     call->SendOn(*kept->connection, std::exchange(kept->times, std::nullopt));
@@ -68,7 +72,7 @@ void Pool::Pump() {
   while (DialsToBegin(now, around_.options) == 0) {
     PoolCounts with_room = now;
     with_room.room = 1;
-    starved_ = DialsToBegin(with_room, around_.options) > 0;
+    Starve(DialsToBegin(with_room, around_.options) > 0);
     if (!starved_ || !around_.make_room(*this)) return;
     now = counts();
   }
@@ -76,18 +80,26 @@ void Pool::Pump() {
   Pump();
 }
 
-Pool::Kept* Pool::Usable() {
+void Pool::Starve(bool starved) {
+  if (starved == starved_) return;
+  starved_ = starved;
+  starved ? ++around_.totals.starved_pools : --around_.totals.starved_pools;
+}
+
+std::list<Pool::Kept>::iterator Pool::Usable() {
   bool unsure = false;
-  for (Kept& kept : connections_) {
-    const bool worn = kept.connection->used() && around_.options.idle_timeout == Duration::zero();
-    if (worn || kept.connection->state() != Connection::State::kIdle) continue;
-    if (kept.connection->Usable()) return &kept;
+  size_t idle = tally_[std::to_underlying(Connection::State::kIdle)];
+  for (auto kept = connections_.begin(); idle > 0; ++kept) {
+    if (kept->connection->state() != Connection::State::kIdle) continue;
+    --idle;
+    if (kept->connection->used() && around_.options.idle_timeout == Duration::zero()) continue;
+    if (kept->connection->Usable()) return kept;
     unsure = true;
   }
   // One that has gone stale is on its way to say so itself. But what has come may be TLS's own (session tickets, say),
   // which is read without a word, and leaves it usable.
   if (unsure) again_->At(around_.timers.Now() + kPumpAgain, [this] { Pump(); });
-  return nullptr;
+  return connections_.end();
 }
 
 void Pool::Dial() {
@@ -102,7 +114,7 @@ void Pool::Dialled(std::list<std::unique_ptr<Dialling>>::iterator dial, Result<O
   dials_.erase(dial);
   if (opened) {
     connections_.push_front(
-        {.connection = std::make_unique<Connection>(std::move(opened->stream), around_.timers,
+        {.connection = std::make_unique<Connection>(std::move(opened->stream), around_.timers, tally_,
                                                     [this](Connection& connection) { Changed(connection); }),
          .times = opened->times});
     ArmIdleTimer();
@@ -133,32 +145,39 @@ void Pool::Changed(Connection& connection) {
   }
   Pump();
   ArmIdleTimer();
-  around_.relaxed();
+  if (empty() || around_.totals.starved_pools > 0) around_.relaxed();
+}
+
+std::list<Pool::Kept>::iterator Pool::LongestIdle() {
+  auto longest = connections_.end();
+  for (auto kept = connections_.begin(); kept != connections_.end(); ++kept) {
+    if (kept->connection->state() != Connection::State::kIdle) continue;
+    if (longest == connections_.end() || kept->connection->idle_since() < longest->connection->idle_since())
+      longest = kept;
+  }
+  return longest;
 }
 
 bool Pool::CloseAnIdleOne() {
-  for (auto kept = connections_.rbegin(); kept != connections_.rend(); ++kept) {
-    if (kept->connection->state() != Connection::State::kIdle) continue;
-    connections_.erase(std::next(kept).base());
-    --around_.totals.connections;
-    return true;
-  }
-  return false;
+  const auto longest = LongestIdle();
+  if (longest == connections_.end()) return false;
+  connections_.erase(longest);
+  --around_.totals.connections;
+  return true;
 }
 
-std::optional<SteadyTime> Pool::idle_since() const {
-  std::optional<SteadyTime> oldest;
-  for (const Kept& kept : connections_) {
-    if (kept.connection->state() != Connection::State::kIdle) continue;
-    oldest = std::min(oldest.value_or(SteadyTime::max()), kept.connection->idle_since());
-  }
-  return oldest;
+std::optional<SteadyTime> Pool::idle_since() {
+  const auto longest = LongestIdle();
+  if (longest == connections_.end()) return std::nullopt;
+  return longest->connection->idle_since();
 }
 
 void Pool::ArmIdleTimer() {
   // One wait at a time: it looks again when it is over.
+  if (idle_timer_armed_) return;
   const auto oldest = idle_since();
-  if (!oldest || std::exchange(idle_timer_armed_, true)) return;
+  if (!oldest) return;
+  idle_timer_armed_ = true;
   idle_timer_->At(*oldest + around_.options.idle_timeout, [this] {
     idle_timer_armed_ = false;
     const SteadyTime now = around_.timers.Now();

@@ -23,7 +23,7 @@ struct HttpSurroundings {
   HttpTotals totals = {};
   // A pool wants more connections than the total allows: whether an idle one of another pool has made room.
   std::function<bool(Pool& starved)> make_room = {};
-  // A pool has less to do than before: others may go on, and it may be dropped. Not from within a pool's call.
+  // A pool is empty, or has what a starved one may use: others may go on, and it may be dropped. Not from within a pool's call.
   std::function<void()> relaxed = {};
   // A request is no longer counted: a drain may be over.
   std::function<void()> forgotten = {};
@@ -52,7 +52,7 @@ class Pool {
   // Closes the connection that has been idle for longest; false: none is idle.
   bool CloseAnIdleOne();
   // Since when its longest idle connection has been idle.
-  std::optional<SteadyTime> idle_since() const;
+  std::optional<SteadyTime> idle_since();
   bool empty() const { return connections_.empty() && dials_.empty() && waiting_.empty(); }
   bool starved() const { return starved_; }
   PoolCounts counts() const;
@@ -66,14 +66,17 @@ class Pool {
   void Dial();
   void Dialled(std::list<std::unique_ptr<Dialling>>::iterator dial, Result<OpenedStream> opened);
   void Changed(Connection& connection);
-  // A connection that can carry a request now; those that have gone stale are dropped.
-  Kept* Usable();
+  // A connection that can carry a request now, or the end.
+  std::list<Kept>::iterator Usable();
+  void Starve(bool starved);
+  std::list<Kept>::iterator LongestIdle();
   size_t PlaceOf(const Call& call) const;
   void ArmIdleTimer();
 
   const TargetUrl origin_;
   HttpSurroundings& around_;
-  std::list<Kept> connections_;  // The most recently used first.
+  Connection::Tally tally_ = {};
+  std::list<Kept> connections_;  // Those that carry a request last; before them the most recently used first.
   std::list<std::unique_ptr<Dialling>> dials_;
   std::deque<std::shared_ptr<Call>> waiting_;
   std::unique_ptr<Timer> again_;  // To pump.

@@ -1,5 +1,6 @@
 #include "rpc/gateway.h"
 
+#include <absl/synchronization/mutex.h>
 #include <google/protobuf/stubs/logging.h>
 #include <grpc/grpc.h>
 #include <grpc/health/v1/health.pb.h>
@@ -32,6 +33,9 @@ void Gateway::Prepare() {
   // And no grpc_shutdown: it would wait up to 10 s for gRPC's backup poller, which sits in epoll_wait after any write
   // that had to wait for its peer.
   grpc_init();
+  // Debian builds abseil with its detection of deadlocks, which takes a lock of the whole process for each lock of
+  // gRPC's, and would abort for what it takes to be one.
+  absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   grpc::health::v1::HealthCheckRequest::descriptor();  // Links it in: reflection finds it in the pool of descriptors.

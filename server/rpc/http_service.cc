@@ -43,6 +43,9 @@ class SendCall final : public grpc::ServerUnaryReactor, public std::enable_share
   }
 
  private:
+  // OnDone only posts: no thread of gRPC's needs to be woken for it. (ServerReactor's, private and virtual.)
+  bool InternalInlineable() override { return true; }
+
   static Duration Remaining(std::chrono::system_clock::time_point deadline) {
     if (deadline == std::chrono::system_clock::time_point::max()) return Duration::max();
     return std::chrono::duration_cast<Duration>(deadline - std::chrono::system_clock::now());

@@ -17,6 +17,7 @@ struct Conversation {
   VirtualTime time;
   ScriptedConnector connector{time};
   std::shared_ptr<HttpPeer> peer;
+  Connection::Tally tally = {};
   std::unique_ptr<Connection> connection;
   std::vector<State> states;  // Those that were told.
   std::vector<std::string> told;
@@ -28,7 +29,7 @@ struct Conversation {
   explicit Conversation(bool takes_writes = true) {
     connector.prepare = [takes_writes](HttpPeer& each) { each.takes_writes = takes_writes; };
     const auto dial = connector.Open(GetApi().url, 1s, [this](Result<OpenedStream> opened) {
-      connection = std::make_unique<Connection>(std::move(opened->stream), time, [this](Connection& changed) {
+      connection = std::make_unique<Connection>(std::move(opened->stream), time, tally, [this](Connection& changed) {
         states.push_back(changed.state());
         if (destroy_when_told) connection.reset();
       });
@@ -40,6 +41,7 @@ struct Conversation {
   ~Conversation() {
     connection.reset();
     time.Settle();
+    EXPECT_EQ(tally, Connection::Tally());
   }
   Conversation(const Conversation&) = delete;
   Conversation& operator=(const Conversation&) = delete;
