@@ -11,6 +11,7 @@ COLOURS = {
     "picows": "#e09f3e",
     "httpx": "#7b2d8b",
     "nautilus": "#5c5c5c",
+    "empty_rpc": "#9bbfae",
 }
 PANELS: list[tuple[Metric, str]] = [
     (PYTHON, "Python CPU a frame or request, us"),

@@ -22,8 +22,8 @@ from tests.bench.chart import draw
 from tests.bench.contender import Site
 from tests.bench.measure import Order
 from tests.bench.page import Origin, page
-from tests.bench.table import OURS, Measurement, Results, rotated
-from tests.bench.works import FULL, QUICK, Length, Work, all_works, few_works
+from tests.bench.table import Measurement, Results, rotated
+from tests.bench.works import FULL, QUICK, THROUGH_GATEWAY, Length, Work, all_works, few_works
 from tests.e2e.processes import ROOT, Exchange, Gateway
 
 OUTPUT = ROOT / "build/bench"
@@ -62,14 +62,13 @@ def measure(round_: int, work: Work, contender: str, length: Length, http_server
             if given.kind == "http":
                 if http_server:
                     base, generator = http_server[0], int(http_server[1])
-                elif "http" in at:
-                    base = f"http://{at['http']}"
                 else:
-                    return _with(result, not_measured="the simulated exchange has no HTTP listener")
-            if contender == OURS:
+                    scheme = "https" if given.tls else "http"
+                    base = f"{scheme}://{at[scheme]}"
+            if contender in THROUGH_GATEWAY:
                 gateway.start()
             site = Site(str(exchange.ca), gateway.address)
-            pid = gateway.pid if contender == OURS else 0
+            pid = gateway.pid if contender in THROUGH_GATEWAY else 0
             order = Order(contender, given, length, base, exchange.wss, site, generator, pid)
             return _with(result, **_alone(order, environment))
         except (AssertionError, subprocess.TimeoutExpired) as error:

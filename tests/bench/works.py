@@ -6,8 +6,10 @@ from typing import Literal
 from tests.bench.contender import BODY_BYTES, FRAME_BYTES
 
 FEED = ("fairlead", "websockets", "aiohttp", "picows", "nautilus")
-HTTP = ("fairlead", "aiohttp", "httpx", "nautilus")
+HTTP = ("fairlead", "aiohttp", "httpx", "nautilus", "empty_rpc")
 IDLE = ("fairlead", "websockets")
+# Those that a gateway is started for.
+THROUGH_GATEWAY = ("fairlead", "empty_rpc")
 
 # Of a saturated feed: what Fairlead's journal holds at 64 bytes more a frame.
 SATURATED_FRAMES = 1_000_000
@@ -83,6 +85,7 @@ def all_works(idle_sessions: int) -> list[Work]:
         works += [Work("feed", tls, rate, burst=rate // 1000) for rate in (1_000, 10_000, 50_000)]
     works.append(Work("feed", rate=500, count=20))
     works += [Work("http", count=in_flight) for in_flight in (1, 64, 512)]
+    works.append(Work("http", tls=True, count=64))
     works.append(Work("idle", count=idle_sessions))
     return works
 
