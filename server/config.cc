@@ -216,11 +216,15 @@ class Validation {
       errors_.Add("limits.message_bytes",
                   absl::StrFormat("%d is out of range; expected 64KiB to 1GiB", limits.message_bytes));
     }
-    if (file.has_stuck_write()) {
-      limits.stuck_write = ToDuration(file.stuck_write());
-      if (limits.stuck_write == Duration::zero())
-        errors_.Add("limits.stuck_write", "0 is out of range; expected 1us at least");
-    }
+    const auto take_span = [this](bool given, const google::protobuf::Duration& value, const char* name,
+                                  Duration& limit) {
+      if (!given) return;
+      limit = ToDuration(value);
+      if (limit == Duration::zero())
+        errors_.Add(std::string("limits.") + name, "0 is out of range; expected 1us at least");
+    };
+    take_span(file.has_stuck_write(), file.stuck_write(), "stuck_write", limits.stuck_write);
+    take_span(file.has_linger(), file.linger(), "linger", limits.linger);
   }
 
   void ConvertFlush(const proto::Flush& file, Config& config) {

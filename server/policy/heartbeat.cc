@@ -39,6 +39,13 @@ std::string FillTokens(const std::string& text, WallTime now, uint64_t n) {
 Heartbeat::Heartbeat(const HeartbeatPolicy& policy, SteadyTime now)
     : policy_(policy), next_beat_(now + policy.interval), last_data_(now) {}
 
+void Heartbeat::Adopt(const HeartbeatPolicy& policy, SteadyTime now) {
+  policy_ = policy;
+  next_beat_ = now + policy.interval;
+  last_data_ = now;
+  unanswered_since_.reset();
+}
+
 void Heartbeat::Received(std::string_view payload, SteadyTime now) {
   if (policy_.keepalive.empty() || !policy_.keepalive(payload)) {
     last_data_ = now;

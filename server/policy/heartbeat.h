@@ -32,6 +32,9 @@ class Heartbeat {
  public:
   Heartbeat(const HeartbeatPolicy& policy, SteadyTime now);
 
+  // Another policy, as if the transport were new; a write under way still counts.
+  void Adopt(const HeartbeatPolicy& policy, SteadyTime now);
+
   // What happened.
   void Received(std::string_view payload, SteadyTime now);  // A frame: data, or a keepalive.
   void Pong(SteadyTime now);

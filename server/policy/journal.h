@@ -54,6 +54,8 @@ class Journal {
   // Numbers and keeps the entry; returns its sequence. What no longer fits is evicted from the tail; the newest entry
   // always stays.
   uint64_t Append(Entry entry);
+  // From the next entry on.
+  void Adopt(Limits limits) { limits_ = limits; }
   // Evicts from the tail until at most this many bytes are left, or only the newest entry.
   void Shrink(size_t bytes);
 

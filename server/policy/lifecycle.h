@@ -63,6 +63,12 @@ class Lifecycle {
   StateChange RetryDue();
   StateChange Close(const Loss& loss);
 
+  // From now on. The pause under way is not changed, and what has failed in a row still counts.
+  void Adopt(const ReconnectPolicy& policy) {
+    policy_ = policy;
+    backoff_ = Backoff(policy);
+  }
+
   State state() const { return state_; }
   uint64_t generation() const { return generation_; }
 

@@ -58,6 +58,18 @@ std::vector<Outgoing> Outbox::Expired(SteadyTime now) {
 
 std::vector<Outgoing> Outbox::Abandon() { return Expired(SteadyTime::max()); }
 
+std::vector<Outgoing> Outbox::Withdraw() {
+  std::vector<Outgoing> withdrawn;
+  std::erase_if(bound_, [&](Outgoing& item) {
+    if (item.what != Outgoing::What::kSend && item.what != Outgoing::What::kPing) return false;
+    bytes_ -= Cost(item);
+    withdrawn.push_back(std::move(item));
+    return true;
+  });
+  for (Outgoing& item : Abandon()) withdrawn.push_back(std::move(item));
+  return withdrawn;
+}
+
 std::optional<SteadyTime> Outbox::NextDeadline() const {
   if (waiting_.empty()) return std::nullopt;
   return std::ranges::min_element(waiting_, {}, &Waiting::deadline)->deadline;

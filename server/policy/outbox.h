@@ -54,6 +54,8 @@ class Outbox {
   std::vector<Outgoing> Expired(SteadyTime now);
   // All waiting items: the session ends.
   std::vector<Outgoing> Abandon();
+  // What the owner wanted and no write has begun for, in order: another takes its place.
+  std::vector<Outgoing> Withdraw();
   std::optional<SteadyTime> NextDeadline() const;
 
   size_t bytes() const { return bytes_; }

@@ -11,12 +11,10 @@ void Setup::Store(SetupStep step) {
   } else {
     steps_.push_back(std::move(step));
   }
-  at_ = steps_.size();
 }
 
 void Setup::Forget(std::string_view key) {
   std::erase_if(steps_, [key](const SetupStep& step) { return step.key == key; });
-  at_ = steps_.size();
 }
 
 const SetupStep* Setup::Find(std::string_view key) const {
@@ -46,10 +44,15 @@ size_t Setup::bytes() const {
 
 Setup::Verdict Setup::Begin() {
   at_ = 0;
-  return steps_.empty() ? Verdict::kDone : Verdict::kSend;
+  run_ = steps_;
+  return run_.empty() ? Verdict::kDone : Verdict::kSend;
 }
 
-Setup::Verdict Setup::Advance() { return ++at_ < steps_.size() ? Verdict::kSend : Verdict::kDone; }
+Setup::Verdict Setup::Advance() {
+  if (++at_ < run_.size()) return Verdict::kSend;
+  run_.clear();
+  return Verdict::kDone;
+}
 
 Setup::Verdict Setup::Written(std::string_view key) {
   if (!running() || current().key != key || !current().expect.empty()) return Verdict::kWait;

@@ -26,7 +26,8 @@ class Setup {
  public:
   explicit Setup(std::vector<SetupStep> steps) : steps_(std::move(steps)) {}
 
-  // Changes what the next transport gets. Not during a run.
+  // Change what the next transport gets; a run under way goes on with what it began with.
+  void Replace(std::vector<SetupStep> steps) { steps_ = std::move(steps); }
   void Store(SetupStep step);  // In place of the step of the same key, or as the last.
   void Forget(std::string_view key);
   // Null: no step of this key.
@@ -52,14 +53,15 @@ class Setup {
   Verdict Received(std::string_view payload);
 
   // The step of the run that is not complete yet. Only while a run goes on.
-  const SetupStep& current() const { return steps_[at_]; }
-  bool running() const { return at_ < steps_.size(); }
+  const SetupStep& current() const { return run_[at_]; }
+  bool running() const { return at_ < run_.size(); }
 
  private:
   Verdict Advance();
 
   std::vector<SetupStep> steps_;
-  size_t at_ = static_cast<size_t>(-1);  // Beyond the end: no run.
+  std::vector<SetupStep> run_;  // The steps of the run under way.
+  size_t at_ = 0;
 };
 
 }  // namespace fairlead

@@ -131,8 +131,9 @@ void Channels::Open(uint32_t channel, uint64_t id, const v1::Open& open) {
   if (!request) return Refuse(channel, id, request.error());
   auto session = registry_.Open(identity_, request->session, std::move(request->options));
   if (!session) return Refuse(channel, id, session.error());
+  const bool is_new = (*session)->IsNew();
   Attach(channel, id, *session, /*owner=*/true, request->start, request->delivery);
-  (*session)->Begin();
+  if (is_new) (*session)->Begin();
 }
 
 void Channels::Join(uint32_t channel, uint64_t id, const v1::Join& join) {

@@ -19,6 +19,7 @@ constexpr size_t kMaxSubprotocolBytes = 128;
 // So many of the longest messages the default journal holds: one alone would evict the one before it at once.
 constexpr uint64_t kDefaultJournalMessages = 4;
 constexpr size_t kMaxDelimiterBytes = 16;
+constexpr Duration kDefaultLinger = std::chrono::seconds(30);
 constexpr uint64_t kDefaultFrameBytes = 3 * kMiB;
 constexpr Duration kMinHeartbeatInterval = std::chrono::milliseconds(10);
 
@@ -262,6 +263,19 @@ SocketOptions ParseSocket(Checker& check, const v1::SocketOptions& socket, const
   return options;
 }
 
+// Of a named session only: nobody can come back to an anonymous one.
+Duration ParseLinger(Checker& check, const v1::Retention& retention, bool named, const Limits& limits) {
+  const std::string path = "open.retention.linger";
+  const Duration linger = check.Span(retention.has_linger(), retention.linger(),
+                                     named ? std::min(kDefaultLinger, limits.linger) : Duration::zero(), path);
+  check.Require(named || linger == Duration::zero(), path, "an anonymous session ends with its last subscriber");
+  if (linger > limits.linger) {
+    check.Refuse(Reason::kLimitReached, path,
+                 "limits.linger is " + std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(limits.linger).count()) + " ms");
+  }
+  return linger;
+}
+
 Journal::Limits ParseRetention(Checker& check, const v1::Retention& retention, const Limits& limits,
                                const SessionOptions& session) {
   const std::string path = "open.retention";
@@ -280,7 +294,6 @@ Journal::Limits ParseRetention(Checker& check, const v1::Retention& retention, c
                  "limits.journal_bytes is " + std::to_string(limits.journal_bytes));
   }
   journal.age = check.Span(retention.has_journal_age(), retention.journal_age(), journal.age, path + ".journal_age");
-  check.NotYet(retention.has_linger(), path + ".linger");
   return journal;
 }
 
@@ -325,6 +338,7 @@ Result<OpenRequest> ParseOpen(const v1::Open& open, const Limits& limits) {
   request.options.setup = ParseSetup(check, open.setup(), raw, limits);
   request.delivery = ParseDelivery(check, open.delivery(), "open.delivery");
   request.options.journal = ParseRetention(check, open.retention(), limits, request.options);
+  request.options.linger = ParseLinger(check, open.retention(), !request.session.empty(), limits);
   request.options.dial_timeout = check.Span(open.has_dial_timeout(), open.dial_timeout(), request.options.dial_timeout,
                                             "open.dial_timeout", Checker::Zero::kRefused);
   return check.Finish(std::move(request));

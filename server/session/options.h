@@ -23,7 +23,13 @@ struct SessionOptions {
   ReconnectPolicy reconnect;
   std::vector<SetupStep> setup;
   Journal::Limits journal;
+  // How long it outlives its last subscriber, or its own end; zero: not at all.
+  Duration linger = Duration::zero();
 };
+
+// Whether a live session can be taken over with other options: what its transports and entries are must be the same.
+// The failure, kSessionLive, names the field.
+Result<void> CheckAgree(const SessionOptions& live, const SessionOptions& wanted);
 
 struct SendCommand {
   uint64_t id = 0;

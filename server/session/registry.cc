@@ -16,23 +16,23 @@ Registry::Registry(Dialler& dialler, Timers& timers, Random random, const Limits
 Result<std::shared_ptr<Session>> Registry::Open(const std::string& identity, const std::string& name,
                                                 SessionOptions options) {
   if (draining_) return NotSent(Reason::kDraining, "the gateway is shutting down");
-  const size_t limit = surroundings_.limits.sessions;
-  if (size() >= limit)
-    return NotSent(Reason::kLimitReached, "limits.sessions, " + std::to_string(limit) + ", are open");
   const std::string id = unique_();
   Key key{identity, name.empty() ? "~" + id.substr(0, 12) : name};
   if (const auto found = sessions_.find(key); found != sessions_.end()) {
-    if (!found->second->closing()) {
-      return NotSent(Reason::kSessionLive,
-                     "session: \"" + name +
-                         "\" is live; taking it over is not possible in this version: Join it, or close it first");
+    if (const auto live = found->second; !live->closing()) {
+      if (auto agreed = CheckAgree(live->options(), options); !agreed) return std::unexpected(agreed.error());
+      live->TakeOver(std::move(options));
+      return live;
     }
-    // It is saying goodbye to the exchange, and its name is free.
-    leaving_.push_back(std::move(found->second));
+    // It is over, or saying goodbye to the exchange, and its name is free.
+    if (!found->second->closed()) leaving_.push_back(std::move(found->second));
     sessions_.erase(found);
   }
+  const size_t limit = surroundings_.limits.sessions;
+  if (size() >= limit)
+    return NotSent(Reason::kLimitReached, "limits.sessions, " + std::to_string(limit) + ", are open");
   auto session = std::make_shared<Session>(identity, key.second, id, std::move(options), surroundings_,
-                                           [this](Session& closed) { Closed(closed); });
+                                           [this](Session& gone) { Gone(gone); });
   Log(Level::kInfo, "session.open",
       {{"session", session->name()}, {"identity", identity}, {"url", session->options().url.Origin()}, {"epoch", id}});
   sessions_.emplace(std::move(key), session);
@@ -60,12 +60,13 @@ void Registry::Drain(std::function<void()> done) {
   std::vector<std::shared_ptr<Session>> all;
   for (const auto& [key, session] : sessions_) all.push_back(session);
   for (const auto& session : all) {
+    if (session->closed()) Gone(*session);
     session->Close({Reason::kDraining, Phase::kUnspecified, "the gateway is shutting down"}, {.code = 1001});
   }
   TellIfDrained();
 }
 
-void Registry::Closed(Session& session) {
+void Registry::Gone(Session& session) {
   if (Find(session.identity(), session.name()).get() == &session) {
     sessions_.erase({session.identity(), session.name()});
   } else {

@@ -1,4 +1,4 @@
-// All live sessions, by identity and name.
+// All live sessions, and those that ended by themselves not long ago, by identity and name.
 #pragma once
 
 #include <functional>
@@ -17,8 +17,8 @@ class Registry {
   // Name and epoch of a session come from `unique`, which never returns the same twice.
   Registry(Dialler& dialler, Timers& timers, Random random, const Limits& limits, std::function<std::string()> unique);
 
-  // Creates a session; an empty name makes an anonymous one. It does not dial until Begin. Refused: a live name, too
-  // many sessions.
+  // Creates a session, which does not dial until Begin, or takes the live one of this name over; an empty name makes
+  // an anonymous one. Refused: a live one that does not agree, too many sessions.
   Result<std::shared_ptr<Session>> Open(const std::string& identity, const std::string& name, SessionOptions options);
   // Null: no such session of this identity.
   std::shared_ptr<Session> Find(const std::string& identity, const std::string& name) const;
@@ -31,7 +31,7 @@ class Registry {
 
  private:
   using Key = std::pair<std::string, std::string>;
-  void Closed(Session& session);
+  void Gone(Session& session);
   void TellIfDrained();
   // The largest journal gives up an eighth, again and again, until the total is within its limit.
   void ReclaimJournals();

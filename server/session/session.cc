@@ -22,13 +22,13 @@ bool IsWanted(Reason reason) {
 }  // namespace
 
 Session::Session(std::string identity, std::string name, std::string epoch, SessionOptions options,
-                 Surroundings& surroundings, std::function<void(Session&)> on_closed)
+                 Surroundings& surroundings, std::function<void(Session&)> on_gone)
     : identity_(std::move(identity)),
       name_(std::move(name)),
       epoch_(std::move(epoch)),
       options_(std::move(options)),
       around_(surroundings),
-      on_closed_(std::move(on_closed)),
+      on_gone_(std::move(on_gone)),
       created_at_(surroundings.timers.WallNow()),
       lifecycle_(options_.reconnect),
       journal_(options_.journal),
@@ -36,7 +36,8 @@ Session::Session(std::string identity, std::string name, std::string epoch, Sess
       retry_timer_(surroundings.timers.MakeTimer()),
       setup_timer_(surroundings.timers.MakeTimer()),
       expiry_timer_(surroundings.timers.MakeTimer()),
-      liveness_timer_(surroundings.timers.MakeTimer()) {}
+      liveness_timer_(surroundings.timers.MakeTimer()),
+      linger_timer_(surroundings.timers.MakeTimer()) {}
 
 Session::~Session() {
   around_.journal_bytes -= counted_journal_bytes_;
@@ -44,6 +45,28 @@ Session::~Session() {
 }
 
 void Session::Begin() { Enter(lifecycle_.Start(around_.timers.Now())); }
+
+void Session::TakeOver(SessionOptions options) {
+  const Failure cause{Reason::kSuperseded, Phase::kUnspecified, "another Open took the session over"};
+  for (const Outgoing& item : outbox_.Withdraw())
+    Tell(item, Outcome::kNotSent, Failure{cause.reason, Phase::kNotSent, "not written: " + cause.message});
+  CountOutbox();
+  ArmExpiry();
+  const auto former = std::ranges::find_if(subscriptions_, [](const auto* each) { return each->owner(); });
+  if (former != subscriptions_.end()) {
+    Subscription& superseded = **former;
+    subscriptions_.erase(former);
+    superseded.Supersede({cause, /*session_closed=*/false});
+  }
+  Log(Level::kInfo, "session.takeover", {{"session", name_}, {"identity", identity_}});
+  options_ = std::move(options);
+  lifecycle_.Adopt(options_.reconnect);
+  journal_.Adopt(options_.journal);
+  setup_.Replace(options_.setup);
+  if (!heartbeat_) return;
+  heartbeat_->Adopt(options_.heartbeat, around_.timers.Now());
+  ArmLiveness();
+}
 
 // ---- The way up and down: each change of state is announced, then done. ----
 
@@ -189,14 +212,23 @@ void Session::Close(Failure cause, CloseCommand close) {
 }
 
 void Session::End(const Failure& cause) {
-  const auto self = shared_from_this();  // on_closed_ drops the registry's.
+  const auto self = shared_from_this();  // on_gone_ drops the registry's.
   for (const Outgoing& item : outbox_.Abandon()) {
     Tell(item, Outcome::kNotSent, Failure{cause.reason, Phase::kNotSent, "the session ended: " + cause.message});
   }
   CountOutbox();
   expiry_timer_->Cancel();
   for (Subscription* subscription : subscriptions_) subscription->EndWith({cause, /*session_closed=*/true});
-  on_closed_(*this);
+  // What ended by itself is kept for those who were not there.
+  if (options_.linger == Duration::zero() || IsWanted(cause.reason)) {
+    linger_timer_->Cancel();
+    on_gone_(*this);
+  } else {
+    linger_timer_->At(around_.timers.Now() + options_.linger, [this] {
+      const auto until_done = shared_from_this();
+      on_gone_(*this);
+    });
+  }
   for (auto& callback : std::exchange(when_closed_, {})) around_.timers.Post(std::move(callback));
 }
 
@@ -327,6 +359,7 @@ void Session::CountOutbox() {
 void Session::Join(Subscription& subscription) {
   is_new_ = false;
   subscriptions_.push_back(&subscription);
+  if (!closed()) linger_timer_->Cancel();
   if (closed()) subscription.EndWith({last_failure_.value_or(Failure{}), /*session_closed=*/true});
 }
 
@@ -334,7 +367,12 @@ void Session::Leave(Subscription& subscription) {
   const auto gone = std::ranges::find(subscriptions_, &subscription);
   if (gone == subscriptions_.end()) return;
   subscriptions_.erase(gone);
-  if (subscriptions_.empty()) Close({Reason::kDetached, Phase::kUnspecified, "the last subscriber has left"});
+  if (!subscriptions_.empty() || closing()) return;
+  if (options_.linger == Duration::zero())
+    return Close({Reason::kDetached, Phase::kUnspecified, "the last subscriber has left"});
+  linger_timer_->At(around_.timers.Now() + options_.linger, [this] {
+    Close({Reason::kDetached, Phase::kUnspecified, "no subscriber came back within retention.linger"});
+  });
 }
 
 }  // namespace fairlead

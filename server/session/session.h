@@ -33,14 +33,18 @@ struct Surroundings {
 // Loop thread. Owned by the registry while it lives, and by its subscriptions until they have read its end.
 class Session final : public std::enable_shared_from_this<Session>, private Transport::Listener {
  public:
+  // on_gone: it is CLOSED, and nobody is to find it any more.
   Session(std::string identity, std::string name, std::string epoch, SessionOptions options, Surroundings& surroundings,
-          std::function<void(Session&)> on_closed);
+          std::function<void(Session&)> on_gone);
   ~Session();
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
 
   // The first dial.
   void Begin();
+  // For another owner, who joins next: what the former one still wanted written is withdrawn, its subscription ends,
+  // and these options hold from now on. They agree. Nothing is written.
+  void TakeOver(SessionOptions options);
 
   // The owner's commands. What becomes of one with an id is an entry of the journal.
   void Send(SendCommand command);
@@ -51,7 +55,7 @@ class Session final : public std::enable_shared_from_this<Session>, private Tran
   // Runs the callback once the session is CLOSED; soon, if it is.
   void WhenClosed(std::function<void()> callback);
 
-  // For subscriptions. The last one to leave closes the session.
+  // For subscriptions. When the last one has left, the session closes, at once or after its linger.
   void Join(Subscription& subscription);
   void Leave(Subscription& subscription);
 
@@ -119,7 +123,7 @@ class Session final : public std::enable_shared_from_this<Session>, private Tran
   const std::string epoch_;
   SessionOptions options_;
   Surroundings& around_;
-  std::function<void(Session&)> on_closed_;
+  std::function<void(Session&)> on_gone_;
   std::vector<std::function<void()>> when_closed_;
   const WallTime created_at_;
 
@@ -137,6 +141,7 @@ class Session final : public std::enable_shared_from_this<Session>, private Tran
   std::unique_ptr<Timer> setup_timer_;
   std::unique_ptr<Timer> expiry_timer_;
   std::unique_ptr<Timer> liveness_timer_;
+  std::unique_ptr<Timer> linger_timer_;
   std::optional<SteadyTime> liveness_due_;
 
   // Pings whose pong has not come, in the order in which they are written; a heartbeat's has no command.

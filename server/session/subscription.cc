@@ -38,15 +38,14 @@ Subscription::Subscription(std::shared_ptr<Session> session, Listener& listener,
 
 Subscription::~Subscription() { session_->Leave(*this); }
 
-bool Subscription::HasEntries() const { return !held_ && !overflowed_ && next_ <= session_->journal().head(); }
+uint64_t Subscription::last() const { return std::min(session_->journal().head(), no_further_); }
 
 std::optional<Subscription::Gap> Subscription::TakeGap() {
-  const uint64_t oldest = session_->journal().oldest();
-  const uint64_t head = session_->journal().head();
   // A held channel is told of its end all the same: what it has not been given it will never see.
-  if (held_ && end_ && !overflowed_ && next_ <= head) return Gap{std::exchange(next_, head + 1), head};
-  if (held_ || overflowed_ || next_ >= oldest) return std::nullopt;
-  return Gap{std::exchange(next_, oldest), oldest - 1};
+  if (held_ && end_ && !overflowed_ && next_ <= last()) return Gap{std::exchange(next_, last() + 1), last()};
+  const uint64_t gone = std::min(session_->journal().oldest() - 1, last());
+  if (held_ || overflowed_ || next_ > gone) return std::nullopt;
+  return Gap{std::exchange(next_, gone + 1), gone};
 }
 
 const Entry* Subscription::Peek() const {
@@ -55,7 +54,7 @@ const Entry* Subscription::Peek() const {
 
 const Subscription::End* Subscription::ended() const {
   if (!end_) return nullptr;
-  const bool all_taken = overflowed_ || next_ > session_->journal().head();
+  const bool all_taken = overflowed_ || next_ > last();
   return all_taken ? &*end_ : nullptr;
 }
 
@@ -64,7 +63,7 @@ void Subscription::Hold(bool on) {
   if (HasEntries()) listener_.Waiting(*this, 1, 0);
 }
 
-uint64_t Subscription::lag() const { return session_->journal().head() + 1 - next_; }
+uint64_t Subscription::lag() const { return last() + 1 - next_; }
 
 void Subscription::Appended(size_t entries, size_t bytes) {
   if (overflow_ == Overflow::kDetach && !overflowed_ && std::max(next_, spared_) < session_->journal().oldest()) {
@@ -76,6 +75,12 @@ void Subscription::Appended(size_t entries, size_t bytes) {
          /*session_closed=*/false});
   }
   if (HasEntries()) listener_.Waiting(*this, entries, bytes);
+}
+
+void Subscription::Supersede(End end) {
+  owner_ = false;
+  no_further_ = session_->journal().head();
+  EndWith(std::move(end));
 }
 
 void Subscription::EndWith(End end) {

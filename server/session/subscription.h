@@ -76,10 +76,15 @@ class Subscription {
   bool overflowed() const { return overflowed_; }
   void Appended(size_t entries, size_t bytes);
   void EndWith(End end);
+  // Another owner has taken its place: it is given what there is now, and no more, and may no longer command. It has
+  // left the session.
+  void Supersede(End end);
   void Ponged(std::string_view payload, Duration round_trip) { listener_.Ponged(*this, payload, round_trip); }
 
  private:
-  bool HasEntries() const;
+  bool HasEntries() const { return !held_ && !overflowed_ && next_ <= last(); }
+  // The last sequence that there is for it.
+  uint64_t last() const;
 
   std::shared_ptr<Session> session_;
   Listener& listener_;
@@ -89,6 +94,7 @@ class Subscription {
   uint64_t next_ = 1;    // The sequence to be given next.
   uint64_t spared_ = 1;  // The journal's oldest at the start: a past that is gone already is a gap and no overflow.
   StartOutcome start_ = StartOutcome::kLive;
+  uint64_t no_further_ = UINT64_MAX;  // Superseded: the last sequence that it is given.
   std::optional<End> end_;
   bool overflowed_ = false;
 };

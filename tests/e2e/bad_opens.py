@@ -190,14 +190,27 @@ OF_OPEN = (
         "limits.journal_bytes is 1048576",
         retention=Retention(journal_bytes=2 << 20),
     ),
-    opening("linger", "NOT_IMPLEMENTED", "open.retention.linger", retention=Retention(linger=Duration(seconds=30))),
+    opening(
+        "linger of an anonymous session",
+        "INVALID_FIELD",
+        "open.retention.linger: an anonymous session ends with",
+        retention=Retention(linger=Duration(seconds=30)),
+    ),
+    opening(
+        "linger beyond the limit",
+        "LIMIT_REACHED",
+        "limits.linger is 3600000 ms",
+        session="long",
+        retention=Retention(linger=Duration(seconds=3601)),
+    ),
     opening("dial timeout of zero", "INVALID_FIELD", "open.dial_timeout: must not be zero", dial_timeout=ZERO),
     # What is there already.
     opening(
-        "Open of a live name",
+        "Open of a live name that differs",
         "SESSION_LIVE",
-        '"taken" is live',
+        "open.websocket.permessage_deflate: differs from that of the live session",
         session="taken",
+        websocket=WebSocketOptions(permessage_deflate=True),
         before=[Command(channel=3, open=Open(session="taken"))],
     ),
     opening(

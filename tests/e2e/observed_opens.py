@@ -9,8 +9,10 @@ from fairlead.v1.session_pb2 import (
     SESSION_STATE_OPEN,
     START_OUTCOME_EPOCH_CHANGED,
     START_OUTCOME_NEW,
+    START_OUTCOME_RESUMED,
     Command,
     Delivery,
+    Detach,
     Heartbeat,
     Hold,
     Open,
@@ -312,6 +314,20 @@ async def _(stage: Stage) -> None:
     session = await stage.session("s")
     assert session.oldest_sequence > 50
     assert session.journal_bytes <= 2000
+
+
+@observes("Retention.linger")
+async def _(stage: Stage) -> None:
+    """Without it the session is over as soon as nobody reads it."""
+    for linger, start in ((span(60), START_OUTCOME_RESUMED), (NEVER, START_OUTCOME_EPOCH_CHANGED)):
+        opening = Open(session=f"s-{linger.seconds}", retention=Retention(linger=linger))
+        attached = await stage.open(opening)
+        await stage.stream.say(Command(channel=1, detach=Detach()))
+        await stage.stream.ended(1)
+        opening.start.after.epoch = attached.epoch
+        assert (await stage.begin(opening)).start == start
+        await stage.stream.say(Command(channel=1, detach=Detach()))
+        await stage.stream.ended(1)
 
 
 @observes("Retention.journal_age")

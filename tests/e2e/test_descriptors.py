@@ -37,7 +37,6 @@ REFUSED = {
     "ReconnectPolicy.make_before_break": "make before break",
     "SetupStep.ask": "setup step that asks",
     "SetupStep.charges": "setup step with charges",
-    "Retention.linger": "linger",
     "Join.identity": "Join of another identity's session",
     "Command.set_target": "SetTarget",
     "SetTarget.target": "SetTarget",

@@ -5,6 +5,7 @@ from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.duration_pb2 import Duration
 
 import fairlead
 from fairlead.v1 import session_pb2 as pb
@@ -15,6 +16,8 @@ from tests.e2e.processes import Exchange, Gateway, eventually
 
 OLDEST = pb.Start(oldest=pb.Start.Oldest())
 ONCE = pb.ReconnectPolicy(enabled=False)
+# A named session closes with its last subscriber, as an anonymous one does.
+NO_LINGER = pb.Retention(linger=Duration())
 # A message has at most 1000 bytes, and the journal holds some thirty frames of 100.
 TINY: dict[str, Any] = {"most_bytes": 1000, "retention": pb.Retention(journal_bytes=5000)}
 
@@ -204,7 +207,7 @@ async def test_detach_leaves_the_session_to_others(
     channel: grpc.aio.Channel, stream: Attachment, endpoint: Endpoint
 ) -> None:
     exchange = endpoint.exchange
-    await stream.open(1, endpoint.opening("/idle", session="md"))
+    await stream.open(1, endpoint.opening("/idle", session="md", retention=NO_LINGER))
     other = Attachment(channel)
     await other.say(pb.Command(channel=1, join=pb.Join(session="md")))
     await other.attached(1)
@@ -288,7 +291,7 @@ async def test_half_close_without_channels(stream: Attachment) -> None:
 async def test_lost_stream_detaches(gateway: Gateway, endpoint: Endpoint, how: str) -> None:
     async with connected(gateway.address) as channel:
         stream = Attachment(channel)
-        await stream.open(1, endpoint.opening("/idle", session="md"))
+        await stream.open(1, endpoint.opening("/idle", session="md", retention=NO_LINGER))
         if how == "cancel":
             stream.cancel()
             await endpoint.exchange.closed()
@@ -299,14 +302,16 @@ async def test_lost_stream_detaches(gateway: Gateway, endpoint: Endpoint, how: s
 
 
 async def test_name_is_live_until_closed(channel: grpc.aio.Channel, stream: Attachment, exchange: Exchange) -> None:
+    """Another session cannot have it; who closes his has it free at once."""
     url = f"{exchange.ws}/idle"
     first = await stream.open(1, opening(url))
     other = Attachment(channel)
     for each, at in ((stream, 2), (other, 1)):
-        await each.say(pb.Command(channel=at, id=7, open=opening(url)))
+        await each.say(pb.Command(channel=at, id=7, open=opening(f"{exchange.ws}/echo")))
         refused = await each.result(7)
         assert (refused.outcome, refused.failure.reason) == (pb.OUTCOME_NOT_SENT, types.REASON_SESSION_LIVE)
         assert refused.failure.phase == types.PHASE_NOT_SENT
+        assert "open.target.url" in refused.failure.message
     # The first is not disturbed.
     await exchange.send(text="hello")
     assert (await stream.frame(1)).payload == b"hello"

@@ -135,6 +135,7 @@ TEST(ConfigFiles, DocumentedLimitsAreTheDefaults) {
           {"unanswered_pings", std::to_string(limits.unanswered_pings)},
           {"stuck_write",
            std::to_string(std::chrono::duration_cast<std::chrono::minutes>(limits.stuck_write).count()) + "m"},
+          {"linger", std::to_string(std::chrono::duration_cast<std::chrono::minutes>(limits.linger).count()) + "m"},
           {"requests", std::to_string(limits.requests)},
           {"http_connections", std::to_string(limits.http_connections)},
           {"total_body_bytes", Size(limits.total_body_bytes)},

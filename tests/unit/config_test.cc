@@ -119,6 +119,7 @@ limits:
   requests: 18
   http_connections: 19
   total_body_bytes: 20MiB
+  linger: 21ms
 http:
   connections_per_pool: 21
   waiting_per_pool: 0
@@ -168,6 +169,7 @@ TEST_F(ConfigTest, TakesEveryField) {
                                    .url_bytes = 14,
                                    .waiting_events = 15,
                                    .stuck_write = std::chrono::milliseconds(16),
+                                   .linger = std::chrono::milliseconds(21),
                                    .unanswered_pings = 17,
                                    .requests = 18,
                                    .http_connections = 19,

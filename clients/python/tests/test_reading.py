@@ -12,7 +12,7 @@ import fairlead
 from fairlead import Frame, FrameKind, Gap, SessionState, StateChanged
 from fairlead.v1 import session_pb2 as pb
 from fairlead.v1 import types_pb2
-from tests.fake_gateway import PATIENCE_S, Stream, attached, ended, frames, state
+from tests.fake_gateway import PATIENCE_S, FakeGateway, Stream, attached, ended, frames, state
 
 Item = TypeVar("Item")
 
@@ -255,3 +255,58 @@ async def test_a_join_begins_where_it_was_told(stream: Stream, gateway: fairlead
         await entering
         assert [frame.sequence for frame in await take(aiter(reader), 1)] == [first]
         assert (reader.name, reader.epoch, reader.state) == ("md", "epoch-1", SessionState.OPEN)
+
+
+# ---- The position. ----
+
+
+async def test_the_position_is_behind_what_was_read(stream: Stream, session: fairlead.Session) -> None:
+    epoch = session.epoch
+    assert epoch is not None
+    assert session.position is None, "nothing was read"
+    stream.say(frames(1, 4, [b"a", b"b", b"c"]), frames(1, 7, [b"d"]))
+    each = aiter(session)
+    for sequence in (4, 5):
+        assert (await take(each, 1))[0].sequence == sequence
+        assert session.position == fairlead.After(epoch, sequence)
+    assert [len(batch) for batch in await take(session.batches(), 1)] == [1]
+    assert session.position == fairlead.After(epoch, 6), "the rest of the batch that was begun"
+    await take(session.batches(), 1)
+    assert session.position == fairlead.After(epoch, 7)
+
+
+async def test_events_count_for_the_position_when_they_are_read(stream: Stream, session: fairlead.Session) -> None:
+    stream.say(state(1, "RECONNECTING", 4), pb.Event(gap=pb.Gap(channel=1, from_sequence=5, to_sequence=8)))
+    stream.say(frames(1, 9, [b"a"]))
+    positions = []
+    async with asyncio.timeout(PATIENCE_S):
+        async for _ in session.events():
+            assert session.position is not None
+            positions.append(session.position.sequence)
+            if positions[-1] == 9:
+                break
+    # Attached, the states on the way to OPEN, and what came above.
+    assert positions == [0, 1, 2, 3, 4, 8, 9]
+
+
+async def test_the_position_is_of_the_journal_that_was_read(
+    fake: FakeGateway, stream: Stream, session: fairlead.Session
+) -> None:
+    stream.say(frames(1, 4, [b"old"]))
+    each = aiter(session)
+    await take(each, 1)
+    old = session.position
+    arrived = asyncio.Event()
+    session.on_epoch(lambda _: arrived.set())
+    stream.end()
+    second = await fake.stream()
+    command = await second.expect("open")
+    assert command.open.start.after.sequence == 4
+    second.say(
+        attached(command.channel, "EPOCH_CHANGED", epoch="epoch-2", oldest_sequence=20, head_sequence=20),
+        frames(command.channel, 20, [b"new"]),
+    )
+    await asyncio.wait_for(arrived.wait(), PATIENCE_S)
+    assert session.position == old, "the new journal has come, and nothing of it was read"
+    await take(each, 1)
+    assert session.position == fairlead.After("epoch-2", 20)

@@ -138,39 +138,40 @@ async def test_a_reader_joins_again(fake: FakeGateway, stream: Stream, gateway: 
     assert (await take(aiter(reader), 1))[0].payload == b"new"
 
 
-async def test_session_live_is_waited_out_after_a_loss(
+async def test_a_full_gateway_is_waited_out_after_a_loss(
     fake: FakeGateway, stream: Stream, session: fairlead.Session
 ) -> None:
     stream.end()
     second = await fake.stream()
     for _ in range(3):
-        second.say(result(await second.expect("open"), "NOT_SENT", reason=types_pb2.REASON_SESSION_LIVE))
+        second.say(result(await second.expect("open"), "NOT_SENT", reason=types_pb2.REASON_LIMIT_REACHED))
     command = await second.expect("open")
     second.say(attached(command.channel, "RESUMED", head_sequence=3), frames(command.channel, 4, [b"on"]))
     assert (await take(aiter(session), 1))[0].payload == b"on"
 
 
-async def test_session_live_is_not_waited_out_for_ever(
+async def test_a_full_gateway_is_not_waited_out_for_ever(
     fake: FakeGateway, stream: Stream, session: fairlead.Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_channel, "REENTRY_PATIENCE_S", 0)
     stream.end()
     second = await fake.stream()
-    second.say(result(await second.expect("open"), "NOT_SENT", reason=types_pb2.REASON_SESSION_LIVE))
+    second.say(result(await second.expect("open"), "NOT_SENT", reason=types_pb2.REASON_LIMIT_REACHED))
     with pytest.raises(fairlead.SessionEnded) as raised:
         await take(aiter(session), 1)
-    assert raised.value.reason is fairlead.Reason.SESSION_LIVE
+    assert raised.value.reason is fairlead.Reason.LIMIT_REACHED
 
 
+@pytest.mark.parametrize("reason", ["EGRESS_DENIED", "SESSION_LIVE"])
 async def test_another_refusal_after_a_loss_ends_the_session(
-    fake: FakeGateway, stream: Stream, session: fairlead.Session
+    fake: FakeGateway, stream: Stream, session: fairlead.Session, reason: str
 ) -> None:
     stream.end()
     second = await fake.stream()
-    second.say(result(await second.expect("open"), "NOT_SENT", reason=types_pb2.REASON_EGRESS_DENIED))
+    second.say(result(await second.expect("open"), "NOT_SENT", reason=types_pb2.Reason.Value(f"REASON_{reason}")))
     with pytest.raises(fairlead.SessionEnded) as raised:
         await take(aiter(session), 1)
-    assert raised.value.reason is fairlead.Reason.EGRESS_DENIED
+    assert raised.value.reason is fairlead.Reason[reason]
 
 
 async def test_a_superseded_session_is_never_opened_again(

@@ -75,7 +75,7 @@ TEST(Channels, WrongCommandsAreAnsweredAndTheOthersGoOn) {
   const Case cases[] = {
       {"", 1, "INVALID_FIELD"},
       {kOpen, 1, "CHANNEL_IN_USE"},
-      {R"(open { session: "s1" target { url: "ws://h/" } })", 3, "SESSION_LIVE"},
+      {R"(open { session: "s1" target { url: "ws://another/" } })", 3, "SESSION_LIVE"},
       {R"(open { })", 3, "INVALID_FIELD"},
       {R"(join { session: "nobody" })", 3, "SESSION_NOT_FOUND"},
       {R"(join { })", 3, "INVALID_FIELD"},
@@ -253,9 +253,24 @@ TEST(Channels, ABrokenStreamDetachesItsChannels) {
   Attached a;
   Peer& peer = a.Open(1);
   a.channels.reset();
+  a.time.Advance(29s);
+  EXPECT_TRUE(peer.live()) << "a named session lingers";
+  a.time.Advance(1s);
   a.time.Settle();
   EXPECT_FALSE(peer.live());
   EXPECT_EQ(a.registry.size(), 0u);
+}
+
+TEST(Channels, AnOpenOfALiveNameTakesItOver) {
+  Attached a;
+  a.Open(1);
+  a.Read();
+  a.Command(R"(open { session: "s1" target { url: "ws://h/?token=2" } })", 2, 7);
+  EXPECT_THAT(a.Read(), ElementsAre("2 attached s1 LIVE 1..3", "2 result 7 DONE @0", "1 ended SUPERSEDED"));
+  EXPECT_EQ(a.dialler.requests.size(), 1u) << "it has a transport";
+  a.Command(R"(send { payload: "order" })", 1, 8);
+  a.Command(R"(send { payload: "order" })", 2, 9);
+  EXPECT_THAT(a.Read(), ElementsAre("1 result 8 NOT_SENT CHANNEL_UNKNOWN @0", "2 result 9 WRITTEN @4"));
 }
 
 // ---- Delivery. ----

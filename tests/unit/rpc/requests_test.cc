@@ -126,6 +126,9 @@ TEST(ParseOpen, WhatFollowsFromOtherFields) {
   EXPECT_EQ(Opened("reconnect { initial_backoff { seconds: 60 } }").options.reconnect.max_backoff, 60s);
   EXPECT_EQ(Opened("websocket { max_message_bytes: 20000000 }").options.journal.bytes, 80'000'256u)
       << "a journal holds the longest message";
+  EXPECT_EQ(Opened("").options.linger, 0s) << "nobody would find an anonymous session again";
+  EXPECT_EQ(Opened(R"(session: "md")").options.linger, 30s);
+  EXPECT_EQ(Opened(R"(session: "md" retention { linger { } })").options.linger, 0s);
 }
 
 TEST(ParseOpen, NamesEachFieldThatIsWrong) {
@@ -188,7 +191,8 @@ TEST(ParseOpen, NamesEachFieldThatIsWrong) {
       {"retention { journal_bytes: 1000 }", kInvalid, "open.retention.journal_bytes"},
       {"retention { journal_bytes: 300000000 }", kLimit, "open.retention.journal_bytes"},
       {"retention { journal_age { seconds: -1 } }", kInvalid, "open.retention.journal_age"},
-      {"retention { linger { } }", kNotYet, "open.retention.linger"},
+      {R"(session: "md" retention { linger { seconds: 3601 } })", kLimit, "open.retention.linger"},
+      {"retention { linger { seconds: 1 } }", kInvalid, "open.retention.linger"},
       {"connect_charges { key: \"k\" }", kNotYet, "open.connect_charges"},
       {"profile: \"p\"", kNotYet, "open.profile"},
       {"dial_timeout { }", kInvalid, "open.dial_timeout"},

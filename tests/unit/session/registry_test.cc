@@ -28,11 +28,11 @@ TEST(Registry, FindsBySessionAndIdentity) {
   EXPECT_EQ(bed.registry.Find("somebody", "md"), nullptr) << "another identity's";
 }
 
-TEST(Registry, RefusesALiveNameButNotAnotherIdentitys) {
+TEST(Registry, ANameIsTheIdentitysOwn) {
   Testbed bed;
-  bed.Open();
-  EXPECT_EQ(RefusalOf(bed.registry.Open("dev", "md", PlainOptions())), Reason::kSessionLive);
-  EXPECT_TRUE(bed.registry.Open("somebody", "md", PlainOptions()));
+  const auto session = bed.Open();
+  EXPECT_EQ(bed.Open(), session) << "taken over";
+  EXPECT_NE(*bed.registry.Open("somebody", "md", PlainOptions()), session);
 }
 
 TEST(Registry, NamesAnonymousSessions) {

@@ -58,6 +58,7 @@ from fairlead.options import (
     Reconnect,
     Retention,
     Start,
+    StartFrom,
     Step,
     Unframed,
 )
@@ -119,6 +120,7 @@ __all__ = [
     "SessionState",
     "SessionSummary",
     "Start",
+    "StartFrom",
     "StartOutcome",
     "StateChanged",
     "Step",

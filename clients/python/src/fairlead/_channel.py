@@ -27,14 +27,12 @@ from fairlead.v1.enums import FrameKind, Outcome, Reason, SessionState, StartOut
 
 _log = logging.getLogger("fairlead")
 
-# How long the client goes on entering a session that it had when the gateway refuses for a reason that passes. Above
-# all SESSION_LIVE: the gateway has not yet noticed that the old stream is gone, which its keepalive may take a minute
-# for.
+# How long the client goes on entering a session that it had when the gateway refuses for a reason that passes.
 REENTRY_PATIENCE_S = 90.0
 # How long detaching waits for the gateway's word. It matters to nobody but the log.
 LEAVE_TIMEOUT_S = 5.0
 
-_PASSING = {Reason.SESSION_LIVE, Reason.SESSION_NOT_FOUND, Reason.LIMIT_REACHED, Reason.DRAINING}
+_PASSING = {Reason.SESSION_NOT_FOUND, Reason.LIMIT_REACHED, Reason.DRAINING}
 
 EventT = TypeVar("EventT", bound=Event)
 
@@ -281,7 +279,7 @@ class Channel:
         self._reentry.reset()
         self._holding = False
         self.attached.set()
-        self._emit((EpochChanged if changed else Attached).from_proto(message))
+        self._emit((EpochChanged if changed else Attached).from_proto(message, self._cursor))
         self._enter_state(SessionState(message.state))
         self._weigh()
 

@@ -172,9 +172,11 @@ class Attached:
     """What became of the wish where to begin."""
     setup_keys: tuple[str, ...]
     """Keys of the setup steps as stored now, in order."""
+    position: int
+    """The sequence that delivery begins behind."""
 
     @classmethod
-    def from_proto(cls, message: pb.Attached) -> "Attached":
+    def from_proto(cls, message: pb.Attached, position: int) -> "Attached":
         """Read the message off the wire."""
         return cls(
             session=message.session,
@@ -185,6 +187,7 @@ class Attached:
             generation=message.generation,
             start=StartOutcome(message.start),
             setup_keys=tuple(message.setup_keys),
+            position=position,
         )
 
 

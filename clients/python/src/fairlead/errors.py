@@ -6,7 +6,7 @@ FairleadError                   has reason, phase, retry_after, message
 ├── NotImplementedByGateway     the gateway's version does not do this; the message names it
 ├── PermissionDenied            credentials or egress rules do not allow it
 ├── SessionNotFound             no such session, or it is another identity's
-├── SessionLive                 the session's name is taken by a live session
+├── SessionLive                 a live session of this name differs, and cannot be taken over
 ├── LimitReached                a limit is reached; the message says which
 ├── OpenTimeout                 not OPEN within open_timeout (also a TimeoutError)
 ├── SessionEnded                the session ended, and not because this program closed it
@@ -121,7 +121,7 @@ class SessionNotFound(FairleadError):
 
 
 class SessionLive(FairleadError):
-    """The session's name is taken by a live session."""
+    """A live session has this name and cannot be taken over: it differs in the field that the message names."""
 
 
 class LimitReached(FairleadError):

@@ -44,7 +44,7 @@ class After:
     """Where delivery begins: behind the last entry that the adapter has, as it kept it."""
 
     epoch: str
-    """The journal's identity: Reader.epoch when the sequence was received."""
+    """The journal's identity. Reader.position has both; or Reader.epoch when the sequence was received."""
     sequence: int
     """The last sequence that the adapter has."""
 
@@ -256,11 +256,15 @@ class Retention:
     """Payload bytes, and 64 for each entry; None: 16 MiB, or room for four of the longest messages if that is more."""
     journal_age: Span | None = None
     """How old an entry may become; None or zero: any age."""
+    linger: Span | None = None
+    """How long a named session outlives its last subscriber; None: 30 s, zero: not at all. Anonymous sessions do not."""
 
     def to_proto(self) -> pb.Retention:
         """Give the message for the wire."""
         return pb.Retention(
-            journal_bytes=self.journal_bytes, journal_age=to_duration(self.journal_age, "Retention.journal_age")
+            journal_bytes=self.journal_bytes,
+            journal_age=to_duration(self.journal_age, "Retention.journal_age"),
+            linger=to_duration(self.linger, "Retention.linger"),
         )
 
 

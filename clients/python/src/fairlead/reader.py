@@ -8,9 +8,10 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from fairlead._channel import Channel, Stage
-from fairlead._queue import Event
-from fairlead.entries import Batch, Entry, EpochChanged, Frame, Gap, StateChanged
+from fairlead._queue import Event, Item
+from fairlead.entries import Attached, Batch, CommandResult, Entry, EpochChanged, Frame, Gap, StateChanged
 from fairlead.errors import Failure, OpenTimeout, SessionEnded
+from fairlead.options import After
 from fairlead.v1.enums import Phase, Reason, SessionState
 
 _log = logging.getLogger("fairlead")
@@ -38,6 +39,9 @@ class Reader:
         self._frames: Iterator[Frame] = iter(())
         self._payloads: Iterator[bytes] = iter(())
         self._batch: Batch | None = None
+        # The journal of what was taken from the queue, and the last sequence of that, read or not.
+        self._epoch: str | None = None
+        self._reached = 0
 
     @property
     def name(self) -> str:
@@ -58,6 +62,15 @@ class Reader:
     def epoch(self) -> str | None:
         """Identity of the journal; with a frame's sequence, what After needs. None before the session was entered."""
         return self._channel.epoch
+
+    @property
+    def position(self) -> After | None:
+        """Behind what this program has read: kept, and given as `start` to the next run, it goes on from there.
+
+        Of a loop over frames the frame that was given last belongs to it, of batches() the whole batch. Keep it when
+        the frame is dealt with: what was read after that will come again. None before the first loop has begun.
+        """
+        return None if self._epoch is None else After(self._epoch, self._reached - length_hint(self._payloads))
 
     @property
     def attached(self) -> bool:
@@ -107,7 +120,8 @@ class Reader:
     async def aclose(self) -> None:
         """Leave the session: detach.
 
-        The last subscriber's leaving closes it. Idempotent; returns within 5 s, whatever happens.
+        When the last subscriber has left, the session closes: an anonymous one at once, a named one after its linger.
+        Idempotent; returns within 5 s, whatever happens.
         """
         await self._channel.leave()
 
@@ -160,9 +174,7 @@ class Reader:
         while True:
             for frame in self._frames:
                 return frame
-            item = await self._channel.queue.get()
-            if item is None:
-                raise StopAsyncIteration
+            item = await self._take()
             if not isinstance(item, Batch):
                 return item
             self._begin(item)
@@ -173,11 +185,26 @@ class Reader:
         self._frames = batch.iterate(self._payloads)
 
     async def _fetch_batch(self) -> Batch:
-        while (item := await self._channel.queue.get()) is not None:
+        while True:
+            item = await self._take()
             if isinstance(item, Batch):
                 return item
             self._pass_over(item)
-        raise StopAsyncIteration
+
+    async def _take(self) -> Item:
+        item = await self._channel.queue.get()
+        match item:
+            case None:
+                raise StopAsyncIteration
+            case Batch():
+                self._reached = item.last_sequence
+            case StateChanged() | CommandResult():
+                self._reached = item.sequence
+            case Gap():
+                self._reached = item.to_sequence
+            case Attached():
+                self._epoch, self._reached = item.epoch, item.position
+        return item
 
     def _pass_over(self, event: Event) -> None:
         if isinstance(event, Gap) and not self._channel.observes(Gap):
