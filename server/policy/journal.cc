@@ -1,5 +1,7 @@
 #include "policy/journal.h"
 
+#include <algorithm>
+
 namespace fairlead {
 
 size_t Journal::Cost(const Entry& entry) {
@@ -9,7 +11,10 @@ size_t Journal::Cost(const Entry& entry) {
 
 uint64_t Journal::Append(Entry entry) {
   const WallTime now = entry.time;
-  bytes_ += Cost(entry);
+  const size_t cost = Cost(entry);
+  entry.bytes_before = bytes_ever_;
+  bytes_ever_ += cost;
+  bytes_ += cost;
   entries_.push_back(std::move(entry));
   ++head_;
   Shrink(limits_.bytes);
@@ -17,6 +22,10 @@ uint64_t Journal::Append(Entry entry) {
     while (entries_.size() > 1 && now - entries_.front().time > limits_.age) EvictOldest();
   }
   return head_;
+}
+
+size_t Journal::BytesFrom(uint64_t sequence) const {
+  return sequence > head_ ? 0 : bytes_ever_ - at(std::max(sequence, oldest())).bytes_before;
 }
 
 void Journal::Shrink(size_t bytes) {

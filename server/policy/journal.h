@@ -35,6 +35,7 @@ struct Entry {
   uint64_t generation = 0;
   WallTime time;
   std::variant<FrameEntry, std::unique_ptr<StateChange>, std::unique_ptr<CommandResult>> what;
+  uint64_t bytes_before = 0;  // The journal's: of all entries that ever stood before it.
 
   const FrameEntry* frame() const { return std::get_if<FrameEntry>(&what); }
 };
@@ -64,6 +65,8 @@ class Journal {
   // The newest sequence; zero before the first entry.
   uint64_t head() const { return head_; }
   size_t bytes() const { return bytes_; }
+  // Of the entries from this sequence on, as far as it holds them.
+  size_t BytesFrom(uint64_t sequence) const;
   // oldest() <= sequence <= head().
   const Entry& at(uint64_t sequence) const { return entries_[sequence - oldest()]; }
 
@@ -75,6 +78,7 @@ class Journal {
   std::deque<Entry> entries_;
   uint64_t head_ = 0;
   size_t bytes_ = 0;
+  uint64_t bytes_ever_ = 0;
 };
 
 }  // namespace fairlead

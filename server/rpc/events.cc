@@ -2,6 +2,8 @@
 
 #include <google/protobuf/util/time_util.h>
 
+#include <algorithm>
+
 #include "rpc/status.h"
 
 namespace fairlead {
@@ -72,7 +74,7 @@ v1::Attached MakeAttached(uint32_t channel, const Subscription& subscription) {
   return proto;
 }
 
-v1::Session Describe(const Session& session) {
+v1::Session Describe(const Session& session, WallTime now) {
   v1::Session proto;
   proto.set_name(session.name());
   proto.set_url(session.options().url.Redacted());
@@ -93,6 +95,9 @@ v1::Session Describe(const Session& session) {
     subscriber.set_owner(subscription->owner());
     subscriber.set_sequence(subscription->next_sequence() - 1);
     subscriber.set_lag_entries(subscription->lag());
+    subscriber.set_lag_bytes(subscription->lag_bytes());
+    if (const auto since = subscription->lagging_since())
+      *subscriber.mutable_lag() = ToProto(std::max(now - *since, Duration::zero()));
     subscriber.set_held(subscription->held());
   }
   if (session.last_failure()) *proto.mutable_last_failure() = ToProto(*session.last_failure());

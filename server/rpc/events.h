@@ -15,6 +15,6 @@ v1::CommandResult ToProto(uint32_t channel, uint64_t sequence, uint64_t generati
 v1::Gap ToProto(uint32_t channel, const Subscription::Gap& gap);
 v1::Ended ToProto(uint32_t channel, const Subscription::End& end);
 v1::Attached MakeAttached(uint32_t channel, const Subscription& subscription);
-v1::Session Describe(const Session& session);
+v1::Session Describe(const Session& session, WallTime now);
 
 }  // namespace fairlead

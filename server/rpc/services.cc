@@ -40,7 +40,7 @@ grpc::ServerUnaryReactor* SessionServiceImpl::ListSessions(grpc::CallbackServerC
     // The token is the last name of the page before; one more than asked for tells whether there is a next page.
     const auto sessions = streams_.registry().List(identity_, request->page_token(), count + 1);
     for (size_t i = 0; i < std::min<size_t>(count, sessions.size()); ++i)
-      *response->add_sessions() = Describe(*sessions[i]);
+      *response->add_sessions() = Describe(*sessions[i], streams_.timers().WallNow());
     if (sessions.size() > count) response->set_next_page_token(sessions[count - 1]->name());
     Finish(reactor, grpc::Status::OK);
   });
@@ -54,7 +54,7 @@ grpc::ServerUnaryReactor* SessionServiceImpl::GetSession(grpc::CallbackServerCon
   streams_.timers().Post([this, request, response, reactor] {
     const auto session = Find(*request, request->session(), reactor);
     if (session == nullptr) return;
-    *response->mutable_session() = Describe(*session);
+    *response->mutable_session() = Describe(*session, streams_.timers().WallNow());
     Finish(reactor, grpc::Status::OK);
   });
   return reactor;

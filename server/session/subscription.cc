@@ -63,7 +63,13 @@ void Subscription::Hold(bool on) {
   if (HasEntries()) listener_.Waiting(*this, 1, 0);
 }
 
-uint64_t Subscription::lag() const { return last() + 1 - next_; }
+size_t Subscription::lag_bytes() const { return session_->journal().BytesFrom(next_); }
+
+std::optional<WallTime> Subscription::lagging_since() const {
+  const Journal& journal = session_->journal();
+  if (next_ > journal.head()) return std::nullopt;
+  return journal.at(std::max(next_, journal.oldest())).time;
+}
 
 void Subscription::Appended(size_t entries, size_t bytes) {
   if (overflow_ == Overflow::kDetach && !overflowed_ && std::max(next_, spared_) < session_->journal().oldest()) {

@@ -70,7 +70,11 @@ class Subscription {
   bool owner() const { return owner_; }
   StartOutcome start() const { return start_; }
   const std::shared_ptr<Session>& session() const { return session_; }
-  uint64_t lag() const;
+  // Entries, and their bytes, between it and the head.
+  uint64_t lag() const { return last() + 1 - next_; }
+  size_t lag_bytes() const;
+  // When the next that it is to be given was made; absent: it has everything.
+  std::optional<WallTime> lagging_since() const;
 
   // For the session. An overflowed subscription has left it.
   bool overflowed() const { return overflowed_; }

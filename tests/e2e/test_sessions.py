@@ -129,7 +129,10 @@ async def test_hold(channel: grpc.aio.Channel, stream: Attachment, endpoint: End
         await endpoint.exchange.send(text=text)
     assert [frame.payload for frame in await stream.frames(1, 3)] == [b"a", b"b", b"c"]
     lag = (await sessions_of(channel).GetSession(pb.GetSessionRequest(session="md"))).session.subscribers[1]
-    assert lag.lag_entries == 3
+    assert (lag.lag_entries, lag.lag_bytes) == (3, 3 * 65)
+    assert lag.HasField("lag")
+    others = (await sessions_of(channel).GetSession(pb.GetSessionRequest(session="md"))).session.subscribers[0]
+    assert (others.lag_entries, others.lag_bytes, others.HasField("lag")) == (0, 0, False)
     # Another command is answered on the held channel, and no frame has come before its answer.
     await other.say(pb.Command(channel=5, id=2, hold=pb.Hold(on=True)))
     await other.result(2)

@@ -24,7 +24,7 @@ async def test_sessions_are_listed_page_by_page_and_closed(fake: FakeGateway, ga
         pb.Session(
             state=pb.SESSION_STATE_OPEN,
             create_time=Timestamp(seconds=1, nanos=5),
-            subscribers=[pb.Subscriber(owner=True, sequence=9)],
+            subscribers=[pb.Subscriber(owner=True, sequence=9, lag_bytes=70, lag=Duration(nanos=500_000_000))],
             last_failure=types_pb2.Failure(reason=types_pb2.REASON_PEER_CLOSED),
             heartbeat_round_trip=Duration(nanos=1_000_000),
         )
@@ -33,7 +33,9 @@ async def test_sessions_are_listed_page_by_page_and_closed(fake: FakeGateway, ga
     first = await gateway.session("s0")
     assert first.state is fairlead.SessionState.OPEN
     assert first.created_at == 1_000_000_005
-    assert first.subscribers == (fairlead.Subscriber(owner=True, sequence=9, lag_entries=0, held=False),)
+    assert first.subscribers == (
+        fairlead.Subscriber(owner=True, sequence=9, lag_entries=0, held=False, lag_bytes=70, lag=0.5),
+    )
     assert first.last_failure == fairlead.Failure(fairlead.Reason.PEER_CLOSED)
     assert first.heartbeat_round_trip == 0.001
     await gateway.close_session("s1")

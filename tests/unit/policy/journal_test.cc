@@ -42,6 +42,16 @@ TEST(Journal, CountsPayloadsAndAFixedCost) {
   EXPECT_EQ(journal.bytes(), 133u);
 }
 
+TEST(Journal, CountsWhatComesFromASequenceOn) {
+  Journal journal({.bytes = 3 * 74});
+  EXPECT_EQ(journal.BytesFrom(1), 0u);
+  for (int i = 0; i < 5; ++i) journal.Append(Frame("0123456789"));
+  EXPECT_EQ(journal.BytesFrom(1), 3u * 74) << "of what is left";
+  EXPECT_EQ(journal.BytesFrom(3), 3u * 74);
+  EXPECT_EQ(journal.BytesFrom(5), 74u);
+  EXPECT_EQ(journal.BytesFrom(6), 0u);
+}
+
 TEST(Journal, EvictsTheOldestBeyondItsBytes) {
   Journal journal({.bytes = 3 * 74});
   for (int i = 0; i < 5; ++i) journal.Append(Frame("0123456789"));

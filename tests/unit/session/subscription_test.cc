@@ -160,10 +160,16 @@ TEST(Subscription, AHeldOneGetsNoEntriesUntilItIsReleased) {
   EXPECT_FALSE(talk.owner->woken());
   EXPECT_THAT(talk.Read(), IsEmpty());
   EXPECT_EQ(talk.owner->subscription().lag(), 2u);
+  EXPECT_EQ(talk.owner->subscription().lag_bytes(), 2u * 74);
+  const WallTime came = talk.time.WallNow();
+  talk.time.Advance(1s);
+  EXPECT_EQ(talk.owner->subscription().lagging_since(), came);
   talk.owner->subscription().Hold(false);
   EXPECT_TRUE(talk.owner->woken());
   EXPECT_THAT(talk.Read(), ElementsAre("text frame 1001", "text frame 1002"));
   EXPECT_EQ(talk.owner->subscription().lag(), 0u);
+  EXPECT_EQ(talk.owner->subscription().lag_bytes(), 0u);
+  EXPECT_EQ(talk.owner->subscription().lagging_since(), std::nullopt);
 }
 
 TEST(Subscription, AHeldOneOverflowsLikeAnyOther) {

@@ -20,6 +20,10 @@ class Subscriber:
     """Entries between it and the head."""
     held: bool
     """Whether its client has told the gateway to hold."""
+    lag_bytes: int
+    """What those entries count in the journal: payload and 64 bytes each."""
+    lag: float
+    """How long the oldest of them has been waiting for it, in seconds; 0 if it has everything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +76,10 @@ class SessionSummary:
             sent_bytes=message.sent_bytes,
             setup_keys=tuple(message.setup_keys),
             subscribers=tuple(
-                Subscriber(each.owner, each.sequence, each.lag_entries, each.held) for each in message.subscribers
+                Subscriber(
+                    each.owner, each.sequence, each.lag_entries, each.held, each.lag_bytes, to_seconds(each.lag)
+                )
+                for each in message.subscribers
             ),
             last_failure=Failure.from_proto(message.last_failure) if message.HasField("last_failure") else None,
             heartbeat_round_trip=(
