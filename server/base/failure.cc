@@ -68,6 +68,8 @@ std::string_view Name(Reason reason) {
       return "MESSAGE_TOO_LONG";
     case Reason::kReconnectRequested:
       return "RECONNECT_REQUESTED";
+    case Reason::kMaxAge:
+      return "MAX_AGE";
     case Reason::kRequestTimeout:
       return "REQUEST_TIMEOUT";
     case Reason::kResponseInvalid:

@@ -44,6 +44,7 @@ enum class Reason : int {
   kProtocolError = 45,
   kMessageTooLong = 46,
   kReconnectRequested = 47,
+  kMaxAge = 48,
   kRequestTimeout = 50,
   kResponseInvalid = 51,
   kResponseTooLong = 52,

@@ -18,6 +18,7 @@ struct ReconnectPolicy {
   uint32_t max_attempts = 0;               // Zero: any number.
   Duration max_outage = Duration::zero();  // Zero: any time.
   Duration stable_after = std::chrono::seconds(10);
+  Duration max_age = Duration::zero();  // Zero: any.
 };
 
 class Backoff {

@@ -5,6 +5,9 @@
 namespace fairlead {
 namespace {
 
+// So much of max_age is taken off at most: sessions that began together do not end together.
+constexpr double kAgeJitter = 0.1;
+
 // The end of a session that ran out of something: the reason says of what, the message keeps the last cause.
 Failure RanOut(Reason reason, const std::string& what, const Failure& last) {
   return Failure{reason, last.phase, what + "; last: " + std::string(Name(last.reason)) + ": " + last.message};
@@ -61,7 +64,8 @@ StateChange Lifecycle::SetUp(SteadyTime now) {
 }
 
 StateChange Lifecycle::Lost(SteadyTime now, const Loss& loss, double draw) {
-  const bool requested = loss.cause.reason == Reason::kReconnectRequested;
+  const bool requested =
+      loss.cause.reason == Reason::kReconnectRequested || loss.cause.reason == Reason::kMaxAge;
   const bool stable = state_ == State::kOpen && now - opened_at_ >= policy_.stable_after;
   if (loss.last_heard) last_heard_ = loss.last_heard;
   if (stable) {
@@ -96,6 +100,11 @@ StateChange Lifecycle::Lost(SteadyTime now, const Loss& loss, double draw) {
   change.attempt = failed_in_a_row_ + 1;
   change.retry_in = pause;
   return change;
+}
+
+std::optional<Duration> Lifecycle::DrawMaxAge(double draw) const {
+  if (policy_.max_age == Duration::zero()) return std::nullopt;
+  return std::chrono::duration_cast<Duration>(policy_.max_age * (1 - kAgeJitter * draw));
 }
 
 StateChange Lifecycle::Close(const Loss& loss) {

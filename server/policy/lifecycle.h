@@ -69,6 +69,9 @@ class Lifecycle {
     backoff_ = Backoff(policy);
   }
 
+  // How old the transport that has just been dialled may become; draw is from [0, 1). Absent: any age.
+  std::optional<Duration> DrawMaxAge(double draw) const;
+
   State state() const { return state_; }
   uint64_t generation() const { return generation_; }
 

@@ -19,6 +19,7 @@ constexpr size_t kMaxSubprotocolBytes = 128;
 // So many of the longest messages the default journal holds: one alone would evict the one before it at once.
 constexpr uint64_t kDefaultJournalMessages = 4;
 constexpr size_t kMaxDelimiterBytes = 16;
+constexpr Duration kMinMaxAge = std::chrono::seconds(1);
 constexpr Duration kDefaultLinger = std::chrono::seconds(30);
 constexpr uint64_t kDefaultFrameBytes = 3 * kMiB;
 constexpr Duration kMinHeartbeatInterval = std::chrono::milliseconds(10);
@@ -134,7 +135,9 @@ ReconnectPolicy ParseReconnect(Checker& check, const v1::ReconnectPolicy& reconn
       check.Span(reconnect.has_max_outage(), reconnect.max_outage(), policy.max_outage, path + ".max_outage");
   policy.stable_after =
       check.Span(reconnect.has_stable_after(), reconnect.stable_after(), policy.stable_after, path + ".stable_after");
-  check.NotYet(reconnect.has_max_age(), path + ".max_age");
+  policy.max_age = check.Span(reconnect.has_max_age(), reconnect.max_age(), policy.max_age, path + ".max_age");
+  check.Require(policy.max_age == Duration::zero() || policy.max_age >= kMinMaxAge, path + ".max_age",
+                "must be zero or at least 1 s");
   check.NotYet(reconnect.make_before_break(), path + ".make_before_break");
   return policy;
 }

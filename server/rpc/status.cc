@@ -86,6 +86,7 @@ grpc::StatusCode CodeOf(const Failure& failure) {
     case Reason::kSetupRejected:
     case Reason::kPeerClosed:
     case Reason::kReconnectRequested:
+    case Reason::kMaxAge:
     case Reason::kDraining:
     case Reason::kAttemptsExhausted:
     case Reason::kOutageExhausted:

@@ -16,7 +16,7 @@ Outgoing SetupFrame(const SetupStep& step) {
 // An end that we, or the adapter, asked for.
 bool IsWanted(Reason reason) {
   return reason == Reason::kClosed || reason == Reason::kDetached || reason == Reason::kDraining ||
-         reason == Reason::kReconnectRequested;
+         reason == Reason::kReconnectRequested || reason == Reason::kMaxAge;
 }
 
 }  // namespace
@@ -37,7 +37,8 @@ Session::Session(std::string identity, std::string name, std::string epoch, Sess
       setup_timer_(surroundings.timers.MakeTimer()),
       expiry_timer_(surroundings.timers.MakeTimer()),
       liveness_timer_(surroundings.timers.MakeTimer()),
-      linger_timer_(surroundings.timers.MakeTimer()) {}
+      linger_timer_(surroundings.timers.MakeTimer()),
+      age_timer_(surroundings.timers.MakeTimer()) {}
 
 Session::~Session() {
   around_.journal_bytes -= counted_journal_bytes_;
@@ -66,6 +67,7 @@ void Session::TakeOver(SessionOptions options) {
   if (!heartbeat_) return;
   heartbeat_->Adopt(options_.heartbeat, around_.timers.Now());
   ArmLiveness();
+  ArmAge();
 }
 
 // ---- The way up and down: each change of state is announced, then done. ----
@@ -124,10 +126,21 @@ void Session::Dial() {
 void Session::Dialled(std::unique_ptr<Transport> transport) {
   transport_ = std::move(transport);
   last_heard_ = around_.timers.WallNow();
-  heartbeat_.emplace(options_.heartbeat, around_.timers.Now());
+  dialled_at_ = around_.timers.Now();
+  heartbeat_.emplace(options_.heartbeat, dialled_at_);
   transport_->Start(*this);
   ArmLiveness();
+  ArmAge();
   Enter(lifecycle_.Dialled(last_heard_));
+}
+
+void Session::ArmAge() {
+  const auto age = lifecycle_.DrawMaxAge(around_.random());
+  if (!age) return age_timer_->Cancel();
+  age_timer_->At(dialled_at_ + *age, [this] {
+    if (leaving()) return;
+    Say({.cause = {Reason::kMaxAge, Phase::kUnspecified, "the transport has reached reconnect.max_age"}}, {});
+  });
 }
 
 void Session::GoOn(Setup::Verdict verdict) {
@@ -180,6 +193,7 @@ void Session::Lose(Loss loss) {
     heartbeat_.reset();
     liveness_timer_->Cancel();
     liveness_due_.reset();
+    age_timer_->Cancel();
     setup_timer_->Cancel();
     pings_.clear();
     heartbeat_queued_ = false;

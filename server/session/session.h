@@ -99,6 +99,7 @@ class Session final : public std::enable_shared_from_this<Session>, private Tran
   void Dial();
   void Dialled(std::unique_ptr<Transport> transport);
   void GoOn(Setup::Verdict verdict);
+  void ArmAge();
   void CheckLiveness();
   void ArmLiveness();
   void Say(Loss goodbye, CloseCommand close);
@@ -142,6 +143,8 @@ class Session final : public std::enable_shared_from_this<Session>, private Tran
   std::unique_ptr<Timer> expiry_timer_;
   std::unique_ptr<Timer> liveness_timer_;
   std::unique_ptr<Timer> linger_timer_;
+  std::unique_ptr<Timer> age_timer_;
+  SteadyTime dialled_at_;
   std::optional<SteadyTime> liveness_due_;
 
   // Pings whose pong has not come, in the order in which they are written; a heartbeat's has no command.

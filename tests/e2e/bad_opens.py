@@ -130,7 +130,7 @@ OF_OPEN = (
         "max backoff below the initial one", "must not be below initial_backoff", max_backoff=Duration(nanos=1)
     ),
     reconnecting("backoff factor below 1", "open.reconnect.backoff_factor", backoff_factor=0.5),
-    reconnecting("max age", "open.reconnect.max_age", "NOT_IMPLEMENTED", max_age=Duration(seconds=1)),
+    reconnecting("max age below a second", "open.reconnect.max_age", "INVALID_FIELD", max_age=Duration(nanos=1)),
     reconnecting("make before break", "open.reconnect.make_before_break", "NOT_IMPLEMENTED", make_before_break=True),
     # Setup.
     step("setup step that asks", "NOT_IMPLEMENTED", "open.setup[0].ask", SetupStep(key="login", ask=True)),

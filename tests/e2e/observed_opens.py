@@ -30,6 +30,7 @@ from fairlead.v1.types_pb2 import (
     REASON_CONNECTION_LOST,
     REASON_DIAL_TIMEOUT,
     REASON_IDLE_TIMEOUT,
+    REASON_MAX_AGE,
     REASON_MESSAGE_TOO_LONG,
     REASON_OUTAGE_EXHAUSTED,
     REASON_OVERFLOW,
@@ -314,6 +315,14 @@ async def _(stage: Stage) -> None:
     session = await stage.session("s")
     assert session.oldest_sequence > 50
     assert session.journal_bytes <= 2000
+
+
+@observes("ReconnectPolicy.max_age")
+async def _(stage: Stage) -> None:
+    await stage.open(Open(reconnect=ReconnectPolicy(max_age=span(1))))
+    assert (await stage.lost()).cause.reason == REASON_MAX_AGE
+    assert (await stage.stream.state(1, SESSION_STATE_OPEN)).generation == 2
+    assert (await stage.exchange.closed(1))["close_code_received"] == 1000
 
 
 @observes("Retention.linger")

@@ -33,7 +33,6 @@ REFUSED = {
     "Open.ask_before_dial": "ask before dial",
     "Open.connect_charges": "connect charges",
     "Open.profile": "connection profile",
-    "ReconnectPolicy.max_age": "max age",
     "ReconnectPolicy.make_before_break": "make before break",
     "SetupStep.ask": "setup step that asks",
     "SetupStep.charges": "setup step with charges",

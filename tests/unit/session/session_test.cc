@@ -191,6 +191,38 @@ TEST(Session, ReconnectReplacesTheTransport) {
   EXPECT_THAT(talk.Read(), ElementsAre("OPENING g2 blind 0ms", "OPEN g2"));
 }
 
+TEST(Session, ATransportThatIsTooOldIsReplaced) {
+  SessionOptions options = PlainOptions();
+  options.reconnect.max_age = 1h;
+  Conversation talk(options);
+  talk.draw = 0.5;
+  talk.Connect();
+  EXPECT_THAT(talk.After(57min - 1ms), IsEmpty()) << "half of a tenth is taken off";
+  EXPECT_THAT(talk.After(1ms), ElementsAre("RECONNECTING #1 in 0ms: MAX_AGE 1000 ", "CONNECTING #1"));
+  talk.draw = 0;
+  talk.Connect();
+  EXPECT_THAT(talk.After(1h - 1ms), IsEmpty()) << "drawn anew, from its own beginning";
+  EXPECT_THAT(talk.After(1ms), ElementsAre("RECONNECTING #1 in 0ms: MAX_AGE 1000 ", "CONNECTING #1"));
+}
+
+TEST(Session, TheAgeIsThatOfTheTransport) {
+  SessionOptions options = PlainOptions();
+  options.reconnect.max_age = 1h;
+  Conversation talk(options);
+  talk.draw = 0;
+  talk.Connect();
+  talk.time.Advance(30min);
+  talk.peer().End();
+  talk.After(1min);
+  talk.Connect();
+  EXPECT_THAT(talk.After(59min), IsEmpty());
+  options.reconnect.max_age = 10min;
+  const auto next = std::make_unique<Subscriber>(talk.Open(options));
+  talk.time.Settle();
+  EXPECT_THAT(next->Read(), ElementsAre("RECONNECTING #1 in 0ms: MAX_AGE 1000 ", "CONNECTING #1"))
+      << "for whoever takes it over, too";
+}
+
 TEST(Session, ReconnectEndsAPause) {
   Conversation talk;
   talk.dialler.Refuse();

@@ -217,6 +217,8 @@ class Reconnect:
     """How long an outage may last before the session ends; None or zero: any time."""
     stable_after: Span | None = None
     """How long a transport must be OPEN before pauses, attempts and outage start anew; None: 10 s; zero: at once."""
+    max_age: Span | None = None
+    """How old a transport may become before another takes its place, up to a tenth less; None or zero: any age."""
 
     def to_proto(self) -> pb.ReconnectPolicy:
         """Give the message for the wire."""
@@ -229,6 +231,7 @@ class Reconnect:
             max_attempts=self.max_attempts,
             max_outage=to_duration(self.max_outage, "Reconnect.max_outage"),
             stable_after=to_duration(self.stable_after, "Reconnect.stable_after"),
+            max_age=to_duration(self.max_age, "Reconnect.max_age"),
         )
 
 
