@@ -60,7 +60,6 @@ void Registry::Drain(std::function<void()> done) {
   std::vector<std::shared_ptr<Session>> all;
   for (const auto& [key, session] : sessions_) all.push_back(session);
   for (const auto& session : all) {
-    if (session->closed()) Gone(*session);
     session->Close({Reason::kDraining, Phase::kUnspecified, "the gateway is shutting down"}, {.code = 1001});
   }
   TellIfDrained();

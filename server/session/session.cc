@@ -53,6 +53,8 @@ void Session::TakeOver(SessionOptions options) {
     Tell(item, Outcome::kNotSent, Failure{cause.reason, Phase::kNotSent, "not written: " + cause.message});
   CountOutbox();
   ArmExpiry();
+  std::erase_if(pings_, [](const PingUnderWay& ping) { return !ping.heartbeat && !ping.sent_at; });
+  for (PingUnderWay& ping : pings_) ping.former = true;
   const auto former = std::ranges::find_if(subscriptions_, [](const auto* each) { return each->owner(); });
   if (former != subscriptions_.end()) {
     Subscription& superseded = **former;
@@ -216,7 +218,8 @@ void Session::Lose(Loss loss) {
 }
 
 void Session::Close(Failure cause, CloseCommand close) {
-  if (closed() || closing_) return;
+  if (closed()) return on_gone_(*this);
+  if (closing_) return;
   closing_ = true;
   retry_timer_->Cancel();
   dialling_.reset();
@@ -286,7 +289,7 @@ void Session::Ponged(std::string_view payload) {
   if (answered == pings_.end()) return;
   const PingUnderWay ping = *answered;
   pings_.erase(pings_.begin(), answered + 1);
-  if (ping.heartbeat) return;
+  if (ping.heartbeat || ping.former) return;
   for (Subscription* subscription : subscriptions_) {
     if (subscription->owner()) subscription->Ponged(payload, now - *ping.sent_at);
   }

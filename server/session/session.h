@@ -50,7 +50,8 @@ class Session final : public std::enable_shared_from_this<Session>, private Tran
   void Send(SendCommand command);
   void Ping(uint64_t id, std::string payload);
   void Reconnect(uint64_t id);
-  // Ends the session, with a close frame to the exchange if there is a transport.
+  // Ends the session, with a close frame to the exchange if there is a transport. One that has ended by itself stays
+  // readable no longer.
   void Close(Failure cause, CloseCommand close = {});
   // Runs the callback once the session is CLOSED; soon, if it is.
   void WhenClosed(std::function<void()> callback);
@@ -152,6 +153,7 @@ class Session final : public std::enable_shared_from_this<Session>, private Tran
     std::string payload;
     std::optional<SteadyTime> sent_at;  // Absent: it waits to be written.
     bool heartbeat = false;
+    bool former = false;  // A former owner's: nobody is told of its pong.
   };
   std::deque<PingUnderWay> pings_;
   bool heartbeat_queued_ = false;

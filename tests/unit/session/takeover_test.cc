@@ -120,6 +120,18 @@ TEST(Linger, WhatEndedByItselfDoesNotKeepTheName) {
   EXPECT_EQ(talk.registry.Find("dev", "md").get(), &next->session()) << "the former's linger is not its own";
 }
 
+TEST(Linger, WhatEndedByItselfIsGoneWhenItIsClosed) {
+  SessionOptions options = Lingering();
+  options.reconnect.enabled = false;
+  Conversation talk(options);
+  talk.Connect();
+  talk.peer().End();
+  talk.Read();
+  ASSERT_NE(talk.registry.Find("dev", "md"), nullptr);
+  talk.session().Close({Reason::kClosed, Phase::kUnspecified, ""});
+  EXPECT_EQ(talk.registry.Find("dev", "md"), nullptr);
+}
+
 TEST(Linger, WhatWasClosedOnPurposeIsGone) {
   Conversation talk(Lingering());
   talk.Connect();
@@ -204,6 +216,23 @@ TEST(TakeOver, WhatTheFormerOwnerStillWantedWrittenIsNotSent) {
   talk.peer().Take();
   EXPECT_THAT(talk.peer().Messages(), ElementsAre("order 1", "order 4"));
   EXPECT_THAT(next->Read(), ElementsAre("1 WRITTEN", "4 WRITTEN"));
+}
+
+TEST(TakeOver, PongsAreForWhoeverPinged) {
+  Conversation talk(Lingering());
+  talk.dialler.prepare = [](Peer& peer) { peer.takes_writes = false; };
+  talk.Connect();
+  talk.session().Ping(1, "");
+  talk.session().Ping(2, "");
+  const auto next = TakeOver(talk);
+  EXPECT_THAT(talk.owner->Read(), ElementsAre("2 NOT_SENT SUPERSEDED", "ended: SUPERSEDED"));
+  next->session().Ping(3, "");
+  talk.peer().Take();
+  talk.peer().Take();
+  talk.peer().Pong("");
+  EXPECT_THAT(next->Read(), ElementsAre("1 WRITTEN", "3 WRITTEN")) << "the former owner's";
+  talk.peer().Pong("");
+  EXPECT_THAT(next->Read(), ElementsAre("pong  0ms"));
 }
 
 TEST(TakeOver, WhatWaitedForATransportIsNotSent) {
