@@ -9,7 +9,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from fairlead.v1.session_pb2 import Open
+from fairlead.v1.session_pb2 import ReconnectPolicy
+from tests.e2e.attach import span
 from tests.e2e.endpoints import Endpoint
 from tests.e2e.processes import PATIENCE_S, ROOT, eventually
 from tests.e2e.recorder import whole_lines
@@ -63,8 +64,10 @@ def recorder(gateway: str, endpoint: Endpoint, feed: str, last: int, file: Path)
     return Mortal("tests.e2e.recorder", [gateway, url, preamble, str(last)], file)
 
 
-def trader(gateway: str, opening: Open, last: int, file: Path) -> Mortal:
+def trader(gateway: str, endpoint: Endpoint, last: int, file: Path) -> Mortal:
     """Sends orders 1 to `last`."""
+    policy = ReconnectPolicy(initial_backoff=span(0.02), max_backoff=span(0.1), stable_after=span(0))
+    opening = endpoint.opening("/idle", session="orders", reconnect=policy)
     opened = base64.b64encode(opening.SerializeToString()).decode()
     return Mortal("tests.e2e.trader", [gateway, opened, str(last)], file)
 
@@ -93,6 +96,33 @@ def check_whole(lines: list[list[str]], last: int, kills: int) -> int:
             before, windows = number, 0
     assert before == last
     return missing
+
+
+async def trade_through_outages(
+    endpoint: Endpoint, adapter: Mortal, kills: int, choose: random.Random, spread_bytes: int
+) -> list[list[str]]:
+    """Kills the adapter and ends its transports at random until it is done; returns what came on each connection."""
+    exchange = endpoint.exchange
+    running = asyncio.create_task(adapter.killed_at_random(kills, choose, spread_bytes))
+    outages = 0
+    try:
+        while not running.done():
+            outages += 1
+
+            async def trading(generation: int = outages) -> bool:
+                found = await exchange.connections()
+                return running.done() or (len(found) == generation and found[-1]["frames_received"] > 0)
+
+            await eventually(trading, f"orders on connection {outages}")
+            # A moment of the trade: nothing waits for it.
+            await asyncio.sleep(choose.uniform(0, 0.2))
+            if not running.done():
+                await exchange.fault(choose.choice(["drop", "reset"]))
+        await running
+    finally:
+        running.cancel()
+    ids = [record["id"] for record in await exchange.connections()]
+    return [[frame["text"] for frame in (await exchange.connection(id_))["frames"]] for id_ in ids]
 
 
 def check_orders(lines: list[list[str]], received: list[list[str]], last: int) -> None:

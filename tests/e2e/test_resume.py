@@ -13,7 +13,7 @@ from fairlead.v1 import types_pb2 as types
 from tests.e2e.attach import Attachment, connected, sessions_of, span
 from tests.e2e.endpoints import Endpoint
 from tests.e2e.processes import Gateway, eventually
-from tests.e2e.resuming import check_orders, check_whole, recorder, trader
+from tests.e2e.resuming import check_orders, check_whole, recorder, trade_through_outages, trader
 
 KILLS = 5
 OUTAGES = 5
@@ -25,9 +25,7 @@ ORDERS = 600
 BETWEEN_DEATHS = 100 * 100
 
 
-async def test_a_killed_adapter_misses_nothing(
-    gateway: Gateway, endpoint: Endpoint, scratch: Path, seed: int
-) -> None:
+async def test_a_killed_adapter_misses_nothing(gateway: Gateway, endpoint: Endpoint, scratch: Path, seed: int) -> None:
     """kill -9 at random: its file in the end is the feed, and the exchange has noticed nothing."""
     adapter = recorder(gateway.address, endpoint, FEED, NUMBERS, scratch / "recording")
     await adapter.killed_at_random(KILLS, random.Random(seed), BETWEEN_KILLS)
@@ -66,32 +64,9 @@ async def test_what_is_missing_lies_in_blind_windows(
 
 async def test_what_became_of_each_order(gateway: Gateway, endpoint: Endpoint, scratch: Path, seed: int) -> None:
     """The transport is dropped and the adapter killed at random while it sends: what it is told in the end is true."""
-    choose = random.Random(seed)
-    exchange = endpoint.exchange
-    policy = pb.ReconnectPolicy(initial_backoff=span(0.02), max_backoff=span(0.1), stable_after=span(0))
-    opening = endpoint.opening("/idle", session="orders", reconnect=policy)
-    adapter = trader(gateway.address, opening, ORDERS, scratch / "orders")
-    running = asyncio.create_task(adapter.killed_at_random(KILLS, choose, BETWEEN_DEATHS))
-    outages = 0
-    try:
-        while not running.done():
-            outages += 1
-
-            async def trading(generation: int = outages) -> bool:
-                found = await exchange.connections()
-                return running.done() or (len(found) == generation and found[-1]["frames_received"] > 0)
-
-            await eventually(trading, f"orders on connection {outages}")
-            # A moment of the trade: nothing waits for it.
-            await asyncio.sleep(choose.uniform(0, 0.2))
-            if not running.done():
-                await exchange.fault(choose.choice(["drop", "reset"]))
-        await running
-    finally:
-        running.cancel()
-    assert outages > KILLS
-    ids = [record["id"] for record in await exchange.connections()]
-    received = [[frame["text"] for frame in (await exchange.connection(id_))["frames"]] for id_ in ids]
+    adapter = trader(gateway.address, endpoint, ORDERS, scratch / "orders")
+    received = await trade_through_outages(endpoint, adapter, KILLS, random.Random(seed), BETWEEN_DEATHS)
+    assert len(received) > KILLS
     check_orders(adapter.lines(), received, ORDERS)
 
 
@@ -130,14 +105,17 @@ async def test_open_takes_a_live_session_over(
 async def test_a_superseded_client_does_not_come_back(
     gateway: Gateway, client: fairlead.Gateway, endpoint: Endpoint
 ) -> None:
-    async with fairlead.connect(gateway.address) as other, endpoint.session(client, "/numbered?rate=100", name="md") as session:
-        async with endpoint.session(other, "/numbered?rate=100", name="md") as next_owner:
-            with pytest.raises(fairlead.Superseded):
-                async for _ in session:
-                    pass
-            async for frame in next_owner:
-                if frame.payload:
-                    break
+    async with (
+        fairlead.connect(gateway.address) as other,
+        endpoint.session(client, "/numbered?rate=100", name="md") as session,
+        endpoint.session(other, "/numbered?rate=100", name="md") as next_owner,
+    ):
+        with pytest.raises(fairlead.Superseded):
+            async for _ in session:
+                pass
+        async for frame in next_owner:
+            if frame.payload:
+                break
     assert len(await endpoint.exchange.connections()) == 1
 
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from contextlib import ExitStack
+from itertools import pairwise
 from pathlib import Path
 
 import grpc
@@ -52,7 +53,7 @@ class Listener:
     def check_whole(self) -> list[list[str]]:
         """Every sequence is there, as a frame or in a gap; returns what is no frame."""
         lines = self.account()
-        for before, after in zip(lines, lines[1:], strict=False):
+        for before, after in pairwise(lines):
             if after[0] != "ended":
                 assert int(after[1]) == int(before[-1]) + 1, f"{before} is followed by {after}"
         return [line for line in lines if line[0] != "frame"]
@@ -69,7 +70,9 @@ async def follow(stream: Attachment, at: int, sequences: list[int]) -> None:
 
 
 @pytest.mark.parametrize("endpoint", ["ws", "tls"], indirect=True)
-async def test_stopped_processes(gateway: Gateway, endpoint: Endpoint, channel: grpc.aio.Channel, scratch: Path) -> None:
+async def test_stopped_processes(
+    gateway: Gateway, endpoint: Endpoint, channel: grpc.aio.Channel, scratch: Path
+) -> None:
     opening = endpoint.opening(
         FEED,
         most_bytes=2000,

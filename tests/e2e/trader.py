@@ -1,8 +1,8 @@
 """An adapter that sends numbered orders and keeps what became of each, to be killed at will and started again.
 
-`python -m tests.e2e.trader GATEWAY OPEN LAST FILE`: takes over the session of OPEN (base64 of the message), sends orders
-up to LAST, each with its number as id, and ends when all of its own have their result. A line of the file is the
-position (epoch and sequence) and what was done or read.
+`python -m tests.e2e.trader GATEWAY OPEN LAST FILE`: takes over the session of OPEN (base64 of the message), sends
+orders up to LAST, each with its number as id, and ends when all of its own have their result. A line of the file is
+the position (epoch and sequence) and what was done or read.
 """
 
 import asyncio
@@ -40,9 +40,7 @@ async def send(stream: Attachment, book: Book, last: int) -> None:
         # Noted first: an order that nobody knows of would be the worst.
         book.note("sent", number)
         book.unanswered.add(number)
-        await stream.say(
-            Command(channel=1, id=number, send=Send(payload=b"order %d" % number, max_wait=MAX_WAIT))
-        )
+        await stream.say(Command(channel=1, id=number, send=Send(payload=b"order %d" % number, max_wait=MAX_WAIT)))
         await asyncio.sleep(PACE_S)
 
 

@@ -263,7 +263,8 @@ async def test_a_join_begins_where_it_was_told(stream: Stream, gateway: fairlead
 async def test_the_position_is_behind_what_was_read(stream: Stream, session: fairlead.Session) -> None:
     epoch = session.epoch
     assert epoch is not None
-    assert session.position is None, "nothing was read"
+    before = session.position
+    assert before is None, "nothing was read"
     stream.say(frames(1, 4, [b"a", b"b", b"c"]), frames(1, 7, [b"d"]))
     each = aiter(session)
     for sequence in (4, 5):

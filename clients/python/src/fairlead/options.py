@@ -260,7 +260,7 @@ class Retention:
     journal_age: Span | None = None
     """How old an entry may become; None or zero: any age."""
     linger: Span | None = None
-    """How long a named session outlives its last subscriber; None: 30 s, zero: not at all. Anonymous sessions do not."""
+    """How long a named session outlives its last subscriber; None: 30 s; zero: not at all, like an anonymous one."""
 
     def to_proto(self) -> pb.Retention:
         """Give the message for the wire."""

@@ -76,9 +76,7 @@ class SessionSummary:
             sent_bytes=message.sent_bytes,
             setup_keys=tuple(message.setup_keys),
             subscribers=tuple(
-                Subscriber(
-                    each.owner, each.sequence, each.lag_entries, each.held, each.lag_bytes, to_seconds(each.lag)
-                )
+                Subscriber(each.owner, each.sequence, each.lag_entries, each.held, each.lag_bytes, to_seconds(each.lag))
                 for each in message.subscribers
             ),
             last_failure=Failure.from_proto(message.last_failure) if message.HasField("last_failure") else None,
