@@ -300,8 +300,8 @@ def page(figures: dict[str, list[float]], rounds: int) -> str:
         "",
         f"*orders*: {ORDERS:,} numbered orders while the adapter is killed and the transport ended at random.",
         "Checked is what the adapter was told against what the exchange received: nothing arrived that was told",
-        "NOT_SENT, or twice, or on another generation; a WRITTEN order is missing only from the end of a transport that",
-        "then ended; each order has one result, or was never handed over.",
+        "NOT_SENT, or twice, or on another generation; a WRITTEN order is missing only from the end of a transport",
+        "that then ended; each order has one result, or was never handed over.",
         "",
     ]
     return "\n".join(lines)
