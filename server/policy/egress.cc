@@ -173,7 +173,7 @@ Result<TargetUrl> ParseRequestUrl(std::string_view url, std::size_t max_bytes) {
 std::optional<IpAddress> TargetUrl::Address() const { return IpAddress::Parse(host); }
 
 std::string TargetUrl::HostHeader() const {
-  return port == DefaultPort(secure) ? Bracketed(host) : Bracketed(host) + ":" + std::to_string(port);
+  return port == DefaultPort(secure) && !IsRawSocket() ? Bracketed(host) : Bracketed(host) + ":" + std::to_string(port);
 }
 
 std::string TargetUrl::Origin() const { return scheme + "://" + Bracketed(host) + ":" + std::to_string(port); }

@@ -221,6 +221,7 @@ TEST(TargetUrl, SpellsHostAndOrigin) {
   EXPECT_EQ(Parse("ws://h.example:80/").HostHeader(), "h.example");
   EXPECT_EQ(Parse("ws://h.example:443/").HostHeader(), "h.example:443");
   EXPECT_EQ(Parse("ws://[::1]/").HostHeader(), "[::1]");
+  EXPECT_EQ(Parse("tcp://h.example:80").HostHeader(), "h.example:80");
   EXPECT_EQ(Parse("ws://[::1]:8080/").HostHeader(), "[::1]:8080");
   EXPECT_EQ(Parse("ws://[::1]:8080/").Origin(), "ws://[::1]:8080");
   EXPECT_EQ(Parse("tcp://h.example:80").Origin(), "tcp://h.example:80");
