@@ -18,7 +18,7 @@ struct HttpSurroundings;
 struct HttpTotals {
   size_t requests = 0;
   size_t starved_pools = 0;  // Those that the total of connections has no room for.
-  size_t connections = 0;  // Those being made included.
+  size_t connections = 0;    // Those being made included.
   uint64_t body_bytes = 0;
 };
 
@@ -64,7 +64,7 @@ class Call : public std::enable_shared_from_this<Call> {
   bool reused_connection_ = false;
   std::unique_ptr<Timer> timeout_;
   std::unique_ptr<Timer> wait_;  // Made when it has to wait.
-  uint64_t counted_bytes_ = 0;  // What the totals have counted of it.
+  uint64_t counted_bytes_ = 0;   // What the totals have counted of it.
   uint64_t request_bytes_;
 };
 

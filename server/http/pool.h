@@ -23,7 +23,8 @@ struct HttpSurroundings {
   HttpTotals totals = {};
   // A pool wants more connections than the total allows: whether an idle one of another pool has made room.
   std::function<bool(Pool& starved)> make_room = {};
-  // A pool is empty, or has what a starved one may use: others may go on, and it may be dropped. Not from within a pool's call.
+  // A pool is empty, or has what a starved one may use: others may go on, and it may be dropped. Not from within a
+  // pool's call.
   std::function<void()> relaxed = {};
   // A request is no longer counted: a drain may be over.
   std::function<void()> forgotten = {};

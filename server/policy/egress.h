@@ -28,8 +28,8 @@ struct TargetUrl {
   bool IsRawSocket() const { return scheme == "tcp" || scheme == "tls"; }
   std::optional<IpAddress> Address() const;  // Of a host that is an IP literal.
   bool IsIpLiteral() const { return Address().has_value(); }
-  // For the Host field, RFC 9110 section 7.2: the port only if it is not the scheme's own (a raw socket's has none), IPv6
-  // in brackets.
+  // For the Host field, RFC 9110 section 7.2: the port only if it is not the scheme's own (a raw socket's has none),
+  // IPv6 in brackets.
   std::string HostHeader() const;
   // scheme://host:port
   std::string Origin() const;

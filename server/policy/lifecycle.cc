@@ -64,8 +64,7 @@ StateChange Lifecycle::SetUp(SteadyTime now) {
 }
 
 StateChange Lifecycle::Lost(SteadyTime now, const Loss& loss, double draw) {
-  const bool requested =
-      loss.cause.reason == Reason::kReconnectRequested || loss.cause.reason == Reason::kMaxAge;
+  const bool requested = loss.cause.reason == Reason::kReconnectRequested || loss.cause.reason == Reason::kMaxAge;
   const bool stable = state_ == State::kOpen && now - opened_at_ >= policy_.stable_after;
   if (loss.last_heard) last_heard_ = loss.last_heard;
   if (stable) {

@@ -274,7 +274,9 @@ Duration ParseLinger(Checker& check, const v1::Retention& retention, bool named,
   check.Require(named || linger == Duration::zero(), path, "an anonymous session ends with its last subscriber");
   if (linger > limits.linger) {
     check.Refuse(Reason::kLimitReached, path,
-                 "limits.linger is " + std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(limits.linger).count()) + " ms");
+                 "limits.linger is " +
+                     std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(limits.linger).count()) +
+                     " ms");
   }
   return linger;
 }

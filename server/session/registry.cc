@@ -19,7 +19,7 @@ Result<std::shared_ptr<Session>> Registry::Open(const std::string& identity, con
   const std::string id = unique_();
   Key key{identity, name.empty() ? "~" + id.substr(0, 12) : name};
   if (const auto found = sessions_.find(key); found != sessions_.end()) {
-    if (const auto live = found->second; !live->closing()) {
+    if (auto live = found->second; !live->closing()) {
       if (auto agreed = CheckAgree(live->options(), options); !agreed) return std::unexpected(agreed.error());
       live->TakeOver(std::move(options));
       return live;
