@@ -111,7 +111,8 @@ def _losses(results: Results) -> list[str]:
         "message, so it loses at low rates and with lone requests, and a client that hands each frame to a compiled",
         "callback in the process (picows) can be cheaper at any rate. It also uses a second process: on the whole",
         "machine the work is rarely less. A request is an RPC of its own: what an empty one reaches (*empty_rpc*)",
-        "bounds what any gateway can reach this way, and is not far from aiohttp itself. Every median of this run below 1:",
+        "bounds what any gateway can reach this way, and is not far from aiohttp itself. Every median of this run",
+        "below 1:",
         "",
     ]
     lost = False
