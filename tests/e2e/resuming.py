@@ -66,7 +66,9 @@ def recorder(gateway: str, endpoint: Endpoint, feed: str, last: int, file: Path)
 
 def trader(gateway: str, endpoint: Endpoint, last: int, file: Path) -> Mortal:
     """Sends orders 1 to `last`."""
-    policy = ReconnectPolicy(initial_backoff=span(0.02), max_backoff=span(0.1), stable_after=span(0))
+    policy = ReconnectPolicy(
+        first_retry_at_once=False, initial_backoff=span(0.04), max_backoff=span(0.1), stable_after=span(0)
+    )
     opening = endpoint.opening("/idle", session="orders", reconnect=policy)
     opened = base64.b64encode(opening.SerializeToString()).decode()
     return Mortal("tests.e2e.trader", [gateway, opened, str(last)], file)

@@ -35,12 +35,14 @@ class Book:
         os.write(self._output, " ".join(map(str, (self.epoch, self.sequence, *words))).encode() + b"\n")
 
 
-async def send(stream: Attachment, book: Book, last: int) -> None:
+async def send_all(stream: Attachment, book: Book, last: int) -> None:
     for number in range(book.last_sent + 1, last + 1):
         # Noted first: an order that nobody knows of would be the worst.
         book.note("sent", number)
         book.unanswered.add(number)
-        await stream.say(Command(channel=1, id=number, send=Send(payload=b"order %d" % number, max_wait=MAX_WAIT)))
+        # Every other one waits out a short outage; the others fail at once.
+        send = Send(payload=b"order %d" % number, max_wait=MAX_WAIT if number % 2 else None)
+        await stream.say(Command(channel=1, id=number, send=send))
         await asyncio.sleep(PACE_S)
 
 
@@ -54,7 +56,7 @@ async def trade(gateway: str, opening: Open, last: int, file: Path) -> None:
         attached = await stream.hear(Attached)
         book.epoch = attached.epoch
         book.note("attached", attached.start)
-        sending = asyncio.create_task(send(stream, book, last))
+        sending = asyncio.create_task(send_all(stream, book, last))
         while not sending.done() or book.unanswered or book.sequence < attached.head_sequence:
             item = await stream.next()
             match item:
