@@ -49,12 +49,16 @@ async def record(gateway: str, url: str, preamble: str, last: int, file: Path) -
     os.lseek(output, 0, os.SEEK_END)
     # No pause between dials: the outages of a test are short.
     reconnect = fairlead.Reconnect(initial_backoff=0.02, max_backoff=0.1, stable_after=0)
+    # Room for what comes while nobody is there, on a busy machine, too.
+    retention = fairlead.Retention(journal_bytes=2**27)
     async with fairlead.connect(gateway) as client:
         raw = url.startswith(("tcp:", "tls:"))
         session = (
-            client.socket(url, preamble=preamble.encode(), name=NAME, start=start, reconnect=reconnect)
+            client.socket(
+                url, preamble=preamble.encode(), name=NAME, start=start, reconnect=reconnect, retention=retention
+            )
             if raw
-            else client.websocket(url, name=NAME, start=start, reconnect=reconnect)
+            else client.websocket(url, name=NAME, start=start, reconnect=reconnect, retention=retention)
         )
         async with session:
             async for entry in session.events():

@@ -26,6 +26,7 @@ import websockets
 import fairlead
 from tests.e2e.endpoints import Endpoint
 from tests.e2e.processes import ROOT, Exchange, Gateway
+from tests.e2e.recorder import NAME as RECORDED
 from tests.e2e.resuming import check_orders, check_whole, recorder, trade_through_outages, trader
 
 PAGE = ROOT / "docs/proof.md"
@@ -174,7 +175,7 @@ async def resume(gateway: Gateway, exchange: Exchange) -> dict[str, float]:
     """An adapter killed at random, twice: the exchange keeps the connection, and drops it as often."""
     figures = {}
     for name, outages in (("killed", 0), ("killed and dropped", KILLS)):
-        target = f"/numbered?rate={RESUMED_RATE}&count={RESUMED}&size={FRAME_BYTES}&feed=resume&tag={outages}"
+        target = f"/numbered?rate={RESUMED_RATE}&count={RESUMED}&size={FRAME_BYTES}&feed=resume-{outages}&tag={outages}"
         with tempfile.TemporaryDirectory() as scratch:
             adapter = recorder(gateway.address, Endpoint("ws", exchange), target, RESUMED, Path(scratch) / "recording")
             seed = random.randrange(2**32)
@@ -194,6 +195,9 @@ async def resume(gateway: Gateway, exchange: Exchange) -> dict[str, float]:
                 await exchange.fault("drop", {"target": f"tag={outages}"})
             await running
             lines = adapter.lines()
+        # Else it would linger, and be taken over by the next.
+        async with fairlead.connect(gateway.address) as client:
+            await client.close_session(RECORDED)
         missing = check_whole(lines, RESUMED, KILLS)
         assert outages or not missing
         assert len(await exchange.connections(f"tag={outages}")) == outages + 1
