@@ -6,12 +6,18 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <string>
 
 namespace fairlead {
 
 using Duration = std::chrono::nanoseconds;
 using SteadyTime = std::chrono::time_point<std::chrono::steady_clock, Duration>;
 using WallTime = std::chrono::time_point<std::chrono::system_clock, Duration>;
+
+// "250 ms", for messages.
+inline std::string Milliseconds(Duration span) {
+  return std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(span).count()) + " ms";
+}
 
 class Clock {
  public:

@@ -6,14 +6,6 @@
 #include "policy/http_request.h"
 
 namespace fairlead {
-namespace {
-
-std::string Milliseconds(Duration span) {
-  return std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(span).count()) + " ms";
-}
-
-}  // namespace
-
 Call::Call(HttpRequest request, HttpSurroundings& around, Done done)
     : request_(std::move(request)),
       around_(around),

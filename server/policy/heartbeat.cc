@@ -3,14 +3,6 @@
 #include <algorithm>
 
 namespace fairlead {
-namespace {
-
-std::string Milliseconds(Duration span) {
-  return std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(span).count()) + " ms";
-}
-
-}  // namespace
-
 std::string FillTokens(const std::string& text, WallTime now, uint64_t n) {
   const auto since_epoch = now.time_since_epoch();
   const auto fill = [&](std::string_view token) -> std::optional<std::string> {

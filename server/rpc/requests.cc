@@ -273,10 +273,7 @@ Duration ParseLinger(Checker& check, const v1::Retention& retention, bool named,
                                      named ? std::min(kDefaultLinger, limits.linger) : Duration::zero(), path);
   check.Require(named || linger == Duration::zero(), path, "an anonymous session ends with its last subscriber");
   if (linger > limits.linger) {
-    check.Refuse(Reason::kLimitReached, path,
-                 "limits.linger is " +
-                     std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(limits.linger).count()) +
-                     " ms");
+    check.Refuse(Reason::kLimitReached, path, "limits.linger is " + Milliseconds(limits.linger));
   }
   return linger;
 }

@@ -137,11 +137,11 @@ async def test_budget_of_time(stream: Attachment, exchange: Exchange) -> None:
     ended = await stream.ended(1)
     assert ended.cause.reason == REASON_OUTAGE_EXHAUSTED
     assert "UPGRADE_REFUSED" in ended.cause.message
-    connections = await exchange.connections()
-    assert len(connections) > 3
-    outage = (connections[-1]["accepted_at_unix_ns"] - connections[0]["accepted_at_unix_ns"]) / 1e9
-    # The budget is exact in virtual time (tests/unit); here a busy machine may accept late.
-    assert outage < 5, "the budget ends the dials"
+    assert len(await exchange.connections()) > 3
+    # As the gateway decided, not as a busy machine carried it out.
+    pauses = [seconds(change.retry_in) for change in stream.heard(StateChanged) if change.HasField("retry_in")]
+    assert len(pauses) > 2
+    assert sum(pauses) <= 0.5, "no dial comes after the budget"
 
 
 async def test_no_second_dial_unless_wanted(stream: Attachment, endpoint: Endpoint) -> None:

@@ -191,10 +191,14 @@ TEST(Session, ReconnectReplacesTheTransport) {
   EXPECT_THAT(talk.Read(), ElementsAre("OPENING g2 blind 0ms", "OPEN g2"));
 }
 
-TEST(Session, ATransportThatIsTooOldIsReplaced) {
+SessionOptions Aging(Duration max_age) {
   SessionOptions options = PlainOptions();
-  options.reconnect.max_age = 1h;
-  Conversation talk(options);
+  options.reconnect.max_age = max_age;
+  return options;
+}
+
+TEST(Session, ATransportThatIsTooOldIsReplaced) {
+  Conversation talk(Aging(1h));
   talk.draw = 0.5;
   talk.Connect();
   EXPECT_THAT(talk.After(57min - 1ms), IsEmpty()) << "half of a tenth is taken off";
@@ -206,9 +210,7 @@ TEST(Session, ATransportThatIsTooOldIsReplaced) {
 }
 
 TEST(Session, TheAgeIsThatOfTheTransport) {
-  SessionOptions options = PlainOptions();
-  options.reconnect.max_age = 1h;
-  Conversation talk(options);
+  Conversation talk(Aging(1h));
   talk.draw = 0;
   talk.Connect();
   talk.time.Advance(30min);
@@ -216,8 +218,7 @@ TEST(Session, TheAgeIsThatOfTheTransport) {
   talk.After(1min);
   talk.Connect();
   EXPECT_THAT(talk.After(59min), IsEmpty());
-  options.reconnect.max_age = 10min;
-  const auto next = std::make_unique<Subscriber>(talk.Open(options));
+  const auto next = std::make_unique<Subscriber>(talk.Open(Aging(10min)));
   talk.time.Settle();
   EXPECT_THAT(next->Read(), ElementsAre("RECONNECTING #1 in 0ms: MAX_AGE 1000 ", "CONNECTING #1"))
       << "for whoever takes it over, too";

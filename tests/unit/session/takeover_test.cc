@@ -15,6 +15,13 @@ SessionOptions Lingering(Duration linger = 30s) {
   return options;
 }
 
+// Its first loss ends it, by itself.
+SessionOptions Fragile() {
+  SessionOptions options = Lingering();
+  options.reconnect.enabled = false;
+  return options;
+}
+
 // The next owner, as the registry and a stream make one.
 std::unique_ptr<Subscriber> TakeOver(Testbed& bed, SessionOptions options = Lingering(), const Start& start = {}) {
   return std::make_unique<Subscriber>(bed.Open(std::move(options)), Subscriber::Options{.start = start});
@@ -84,9 +91,7 @@ TEST(Linger, ASessionWithoutTransportGoesOnDialling) {
 }
 
 TEST(Linger, WhatEndedByItselfStaysReadable) {
-  SessionOptions options = Lingering();
-  options.reconnect.enabled = false;
-  Conversation talk(options);
+  Conversation talk(Fragile());
   talk.Connect();
   const std::string epoch = talk.session().epoch();
   talk.owner.reset();
@@ -105,14 +110,12 @@ TEST(Linger, WhatEndedByItselfStaysReadable) {
 }
 
 TEST(Linger, WhatEndedByItselfDoesNotKeepTheName) {
-  SessionOptions options = Lingering();
-  options.reconnect.enabled = false;
-  Conversation talk(options);
+  Conversation talk(Fragile());
   talk.Connect();
   const std::string epoch = talk.session().epoch();
   talk.peer().End();
   talk.Read();
-  const auto next = TakeOver(talk, options, After(epoch, 4));
+  const auto next = TakeOver(talk, Fragile(), After(epoch, 4));
   EXPECT_EQ(next->subscription().start(), StartOutcome::kEpochChanged);
   EXPECT_EQ(talk.registry.Find("dev", "md").get(), &next->session());
   EXPECT_EQ(talk.registry.size(), 1u);
@@ -121,9 +124,7 @@ TEST(Linger, WhatEndedByItselfDoesNotKeepTheName) {
 }
 
 TEST(Linger, WhatEndedByItselfIsGoneWhenItIsClosed) {
-  SessionOptions options = Lingering();
-  options.reconnect.enabled = false;
-  Conversation talk(options);
+  Conversation talk(Fragile());
   talk.Connect();
   talk.peer().End();
   talk.Read();
@@ -141,9 +142,7 @@ TEST(Linger, WhatWasClosedOnPurposeIsGone) {
 }
 
 TEST(Linger, ADrainWaitsForNobodyWhoIsGone) {
-  SessionOptions options = Lingering();
-  options.reconnect.enabled = false;
-  Conversation talk(options);
+  Conversation talk(Fragile());
   talk.Connect();
   talk.peer().End();
   talk.Read();
