@@ -194,14 +194,14 @@ OF_OPEN = (
         "linger of an anonymous session",
         "INVALID_FIELD",
         "open.retention.linger: an anonymous session ends with",
-        retention=Retention(linger=Duration(seconds=30)),
+        retention=Retention(linger=Duration(seconds=1)),
     ),
     opening(
         "linger beyond the limit",
         "LIMIT_REACHED",
-        "limits.linger is 3600000 ms",
+        "limits.linger is 1000 ms",
         session="long",
-        retention=Retention(linger=Duration(seconds=3601)),
+        retention=Retention(linger=Duration(seconds=2)),
     ),
     opening("dial timeout of zero", "INVALID_FIELD", "open.dial_timeout: must not be zero", dial_timeout=ZERO),
     # What is there already.

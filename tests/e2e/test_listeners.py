@@ -171,10 +171,12 @@ async def test_limit_of_connections(start_gateway: StartGateway) -> None:
 async def test_many_channels_of_one_process(gateway: Gateway, exchange: Exchange) -> None:
     """Streams of several connections at once; each has its own channel numbers."""
 
+    at_once = fairlead.Retention(linger=0)
+
     async def adapter(number: int) -> str:
         async with (
             fairlead.connect(gateway.grpc if number % 2 else gateway.address) as client,
-            client.websocket(f"{exchange.ws}/echo", name=f"s{number}") as session,
+            client.websocket(f"{exchange.ws}/echo", name=f"s{number}", retention=at_once) as session,
         ):
             await session.send(f"hello {number}")
             async for frame in session:

@@ -30,9 +30,10 @@ async def test_an_adapter_survives_a_fault_and_a_crash_of_the_gateway(scheme: st
     with Stack() as stack:
         url = getattr(stack.exchange, scheme) + "/numbered?rate=500"
         reconnect = fairlead.Reconnect(initial_backoff=0.05)
+        at_once = fairlead.Retention(linger=0)
         async with (
             fairlead.connect(stack.address) as gateway,
-            gateway.websocket(url, name="md", reconnect=reconnect) as session,
+            gateway.websocket(url, name="md", reconnect=reconnect, retention=at_once) as session,
         ):
             before = await numbers(session, 10)
             assert before == list(range(before[0], before[0] + 10))

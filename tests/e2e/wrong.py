@@ -25,6 +25,7 @@ LIMITS = {
     "setup_bytes": "1KiB",
     "header_bytes": 512,
     "url_bytes": 512,
+    "linger": "1s",
 }
 
 # Field 1000, a varint: no message has it.
