@@ -34,6 +34,8 @@ std::string_view Name(Reason reason) {
       return "LIMIT_REACHED";
     case Reason::kOverflow:
       return "OVERFLOW";
+    case Reason::kNotAsked:
+      return "NOT_ASKED";
     case Reason::kResolveFailed:
       return "RESOLVE_FAILED";
     case Reason::kConnectFailed:
@@ -52,6 +54,10 @@ std::string_view Name(Reason reason) {
       return "SETUP_REJECTED";
     case Reason::kSetupTimeout:
       return "SETUP_TIMEOUT";
+    case Reason::kAskTimeout:
+      return "ASK_TIMEOUT";
+    case Reason::kNoOwner:
+      return "NO_OWNER";
     case Reason::kIdleTimeout:
       return "IDLE_TIMEOUT";
     case Reason::kPongTimeout:

@@ -23,6 +23,8 @@ std::string_view Name(State state) {
       return "OPENING";
     case State::kOpen:
       return "OPEN";
+    case State::kWaiting:
+      return "WAITING";
     case State::kReconnecting:
       return "RECONNECTING";
     case State::kClosed:
@@ -48,6 +50,13 @@ StateChange Lifecycle::RetryDue() {
   return change;
 }
 
+StateChange Lifecycle::Park() { return Enter(State::kWaiting); }
+
+StateChange Lifecycle::OwnerCame(SteadyTime now) {
+  outage_began_ = now;  // What went before was no outage of the exchange's.
+  return RetryDue();
+}
+
 StateChange Lifecycle::Dialled(WallTime heard) {
   ++generation_;
   StateChange change = Enter(State::kOpening);
@@ -64,7 +73,10 @@ StateChange Lifecycle::SetUp(SteadyTime now) {
 }
 
 StateChange Lifecycle::Lost(SteadyTime now, const Loss& loss, double draw) {
-  const bool requested = loss.cause.reason == Reason::kReconnectRequested || loss.cause.reason == Reason::kMaxAge;
+  const Reason reason = loss.cause.reason;
+  // The exchange has not failed.
+  const bool requested =
+      reason == Reason::kReconnectRequested || reason == Reason::kMaxAge || reason == Reason::kNoOwner;
   const bool stable = state_ == State::kOpen && now - opened_at_ >= policy_.stable_after;
   if (loss.last_heard) last_heard_ = loss.last_heard;
   if (stable) {

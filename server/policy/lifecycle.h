@@ -5,6 +5,8 @@
 //    RetryDue                 Lost              Lost
 //       |                      v                 v
 //   RECONNECTING <-------------+-----------------+       (Lost while CONNECTING too)
+//       |
+//      Park --> WAITING --OwnerCame--> CONNECTING
 //
 //   Lost leads to CLOSED instead when it is fatal, when reconnecting is off, and when attempts or outage are used up;
 //   Close always does.
@@ -21,8 +23,8 @@
 
 namespace fairlead {
 
-// Values equal those of fairlead.v1.SessionState. WAITING is the API's, for later.
-enum class State : int { kConnecting = 1, kOpening = 2, kOpen = 3, kReconnecting = 5, kClosed = 6 };
+// Values equal those of fairlead.v1.SessionState.
+enum class State : int { kConnecting = 1, kOpening = 2, kOpen = 3, kWaiting = 4, kReconnecting = 5, kClosed = 6 };
 
 // "RECONNECTING".
 std::string_view Name(State state);
@@ -54,13 +56,17 @@ class Lifecycle {
   explicit Lifecycle(const ReconnectPolicy& policy) : policy_(policy), backoff_(policy) {}
 
   // Each returns what to announce; its state says what the driver does next: CONNECTING: dial; OPENING: run the setup;
-  // OPEN: write what waits; RECONNECTING: call RetryDue after retry_in; CLOSED: end.
+  // OPEN: write what waits; RECONNECTING: call RetryDue, or Park, after retry_in; WAITING: call OwnerCame when one
+  // does; CLOSED: end.
   StateChange Start(SteadyTime now);
   StateChange Dialled(WallTime heard);
   StateChange SetUp(SteadyTime now);
   // draw is from [0, 1): the jitter.
   StateChange Lost(SteadyTime now, const Loss& loss, double draw);
   StateChange RetryDue();
+  // The next dial needs an owner, and there is none.
+  StateChange Park();
+  StateChange OwnerCame(SteadyTime now);
   StateChange Close(const Loss& loss);
 
   // From now on. The pause under way is not changed, and what has failed in a row still counts.

@@ -42,16 +42,30 @@ size_t Setup::bytes() const {
   return sum;
 }
 
+bool Setup::Asks() const { return std::ranges::any_of(steps_, &SetupStep::ask); }
+
 Setup::Verdict Setup::Begin() {
   at_ = 0;
   run_ = steps_;
-  return run_.empty() ? Verdict::kDone : Verdict::kSend;
+  return Step();
 }
 
 Setup::Verdict Setup::Advance() {
-  if (++at_ < run_.size()) return Verdict::kSend;
+  ++at_;
+  return Step();
+}
+
+Setup::Verdict Setup::Step() {
+  answered_ = false;
+  if (running()) return current().ask ? Verdict::kAsk : Verdict::kSend;
   run_.clear();
   return Verdict::kDone;
+}
+
+bool Setup::Answer(std::string_view key) {
+  if (!asking() || current().key != key) return false;
+  answered_ = true;
+  return true;
 }
 
 Setup::Verdict Setup::Written(std::string_view key) {
@@ -60,7 +74,8 @@ Setup::Verdict Setup::Written(std::string_view key) {
 }
 
 Setup::Verdict Setup::Received(std::string_view payload) {
-  if (!running() || current().expect.empty()) return Verdict::kWait;
+  // What comes before the answer is written answers nothing of ours.
+  if (!running() || asking() || current().expect.empty()) return Verdict::kWait;
   if (current().reject(payload)) return Verdict::kRejected;
   return current().expect(payload) ? Advance() : Verdict::kWait;
 }

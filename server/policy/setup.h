@@ -20,6 +20,7 @@ struct SetupStep {
   Match expect = {};
   Match reject = {};
   Duration timeout = std::chrono::seconds(10);
+  bool ask = false;  // The owner gives the payload, anew for each transport.
 };
 
 class Setup {
@@ -35,18 +36,26 @@ class Setup {
 
   std::vector<std::string> Keys() const;
   size_t size() const { return steps_.size(); }
+  // Whether a transport cannot be set up without an owner who answers.
+  bool Asks() const;
   // Payloads and matches together.
   size_t bytes() const;
   static size_t Bytes(const SetupStep& step);
 
   enum class Verdict {
     kSend,      // Write current(), and watch its timeout from now.
+    kAsk,       // Ask the owner for the frame of current(), and watch its timeout from now.
     kWait,      // Nothing to do.
     kDone,      // All steps are complete.
     kRejected,  // current() was rejected by the exchange.
   };
   // A new transport: begins with the first step.
   Verdict Begin();
+  // The owner gives the frame of the step with this key: true: write it as that step; false: it is not asked for, or
+  // not any more.
+  bool Answer(std::string_view key);
+  // Whether current() waits for the owner.
+  bool asking() const { return running() && current().ask && !answered_; }
   // The frame of the step with this key is written.
   Verdict Written(std::string_view key);
   // A frame came from the exchange. It may overtake the news that the step's own frame is written.
@@ -58,10 +67,12 @@ class Setup {
 
  private:
   Verdict Advance();
+  Verdict Step();  // What current() begins with.
 
   std::vector<SetupStep> steps_;
   std::vector<SetupStep> run_;  // The steps of the run under way.
   size_t at_ = 0;
+  bool answered_ = false;  // Of current(), if that asks.
 };
 
 }  // namespace fairlead

@@ -56,11 +56,6 @@ void Channels::Execute(v1::Command& command) {
       return Open(number, id, command.open());
     case v1::Command::kJoin:
       return Join(number, id, command.join());
-    case v1::Command::kSetTarget:
-      return Refuse(number, id,
-                    {Reason::kNotImplemented, Phase::kNotSent, "set_target: is not possible in this version"});
-    case v1::Command::kAnswer:
-      return Refuse(number, id, {Reason::kNotImplemented, Phase::kNotSent, "answer: is not possible in this version"});
     default:
       break;
   }
@@ -96,6 +91,20 @@ void Channels::Execute(v1::Command& command) {
             {Reason::kNotImplemented, Phase::kNotSent, "reconnect.make_before_break: is not possible in this version"});
       }
       return session.Reconnect(id);
+    case v1::Command::kSetTarget: {
+      if (!owner) return not_owner();
+      auto target = ParseSetTarget(command.set_target(), session.options(), limits_);
+      if (!target) return refuse(target.error());
+      session.SetTarget(std::move(*target));
+      return Done(number, id);
+    }
+    case v1::Command::kAnswer: {
+      if (!owner) return not_owner();
+      auto answer = ParseAnswer(command.answer(), session.options(), limits_);
+      if (!answer) return refuse(answer.error());
+      auto taken = session.Answer(answer->number, std::move(answer->target));
+      return taken ? Done(number, id) : refuse(taken.error());
+    }
     case v1::Command::kHold:
       channel.subscription->Hold(command.hold().on());
       return Done(number, id);
@@ -133,7 +142,7 @@ void Channels::Open(uint32_t channel, uint64_t id, const v1::Open& open) {
   if (!session) return Refuse(channel, id, session.error());
   const bool is_new = (*session)->IsNew();
   Attach(channel, id, *session, /*owner=*/true, request->start, request->delivery);
-  if (is_new) (*session)->Begin();
+  is_new ? (*session)->Begin() : (*session)->Resume();
 }
 
 void Channels::Join(uint32_t channel, uint64_t id, const v1::Join& join) {
@@ -225,6 +234,12 @@ void Channels::Channel::Ponged(Subscription& /*cursor*/, std::string_view payloa
   event.mutable_pong()->set_channel(number);
   event.mutable_pong()->set_payload(payload.data(), payload.size());
   *event.mutable_pong()->mutable_round_trip() = ToProto(round_trip);
+  channels.Tell(std::move(event));
+}
+
+void Channels::Channel::Asked(Subscription& /*cursor*/, const Question& question) {
+  v1::Event event;
+  *event.mutable_asked() = ToProto(number, question);
   channels.Tell(std::move(event));
 }
 

@@ -58,6 +58,7 @@ class Channels {
     Channel(Channels& c, uint32_t n, Duration delay) : channels(c), number(n), max_delay(delay) {}
     void Waiting(Subscription& cursor, size_t entries, size_t bytes) override;
     void Ponged(Subscription& cursor, std::string_view payload, Duration round_trip) override;
+    void Asked(Subscription& cursor, const Question& question) override;
     Channels& channels;
     uint32_t number;
     Duration max_delay;

@@ -59,6 +59,16 @@ v1::Ended ToProto(uint32_t channel, const Subscription::End& end) {
   return proto;
 }
 
+v1::Asked ToProto(uint32_t channel, const Question& question) {
+  v1::Asked proto;
+  proto.set_channel(channel);
+  proto.set_generation(question.generation);
+  proto.set_key(question.key);
+  proto.set_number(question.number);
+  *proto.mutable_deadline() = ToTimestamp(question.deadline);
+  return proto;
+}
+
 v1::Attached MakeAttached(uint32_t channel, const Subscription& subscription) {
   const Session& session = *subscription.session();
   v1::Attached proto;

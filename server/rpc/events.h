@@ -13,6 +13,7 @@ google::protobuf::Duration ToProto(Duration span);
 v1::StateChanged ToProto(uint32_t channel, uint64_t sequence, const StateChange& change);
 v1::CommandResult ToProto(uint32_t channel, uint64_t sequence, uint64_t generation, const CommandResult& result);
 v1::Gap ToProto(uint32_t channel, const Subscription::Gap& gap);
+v1::Asked ToProto(uint32_t channel, const Question& question);
 v1::Ended ToProto(uint32_t channel, const Subscription::End& end);
 v1::Attached MakeAttached(uint32_t channel, const Subscription& subscription);
 v1::Session Describe(const Session& session, WallTime now);

@@ -5,15 +5,12 @@
 #include <utility>
 
 #include "policy/http_headers.h"
-#include "policy/upgrade.h"
-#include "policy/utf8.h"
 #include "rpc/checker.h"
+#include "rpc/request_parts.h"
 
 namespace fairlead {
 namespace {
 
-constexpr size_t kMaxControlPayload = 125;  // RFC 6455 section 5.5.
-constexpr size_t kMaxCloseReason = 123;     // The same, less the code.
 constexpr size_t kMaxSubprotocols = 32;
 constexpr size_t kMaxSubprotocolBytes = 128;
 // So many of the longest messages the default journal holds: one alone would evict the one before it at once.
@@ -23,29 +20,6 @@ constexpr Duration kMinMaxAge = std::chrono::seconds(1);
 constexpr Duration kDefaultLinger = std::chrono::seconds(30);
 constexpr uint64_t kDefaultFrameBytes = 3 * kMiB;
 constexpr Duration kMinHeartbeatInterval = std::chrono::milliseconds(10);
-
-// The framing of a raw socket's session; null for WebSocket.
-const Framing* RawFraming(const SessionOptions& session) {
-  return session.url.IsRawSocket() ? &session.socket.framing : nullptr;
-}
-
-void CheckRaw(Checker& check, const Framing& framing, std::string_view payload, const std::string& path) {
-  if (auto fits = CheckFrame(framing, payload); !fits) check.Adopt(fits.error(), path + ": ");
-}
-
-// The kind of a frame to be sent, which is checked with it. `path` is the message that has both fields.
-FrameKind ParseFrame(Checker& check, const Framing* raw, v1::FrameKind kind, std::string_view payload,
-                     const std::string& path) {
-  check.Require(v1::FrameKind_IsValid(kind), path + ".kind", "is not a FrameKind");
-  if (raw != nullptr) {
-    check.Require(kind != v1::FRAME_KIND_TEXT, path + ".kind", "a raw socket has no text frames: leave it out");
-    CheckRaw(check, *raw, payload, path + ".payload");
-    return FrameKind::kBinary;
-  }
-  if (kind == v1::FRAME_KIND_BINARY) return FrameKind::kBinary;
-  check.Require(IsUtf8(payload), path + ".payload", "a text frame must be UTF-8 (RFC 6455 section 5.6)");
-  return FrameKind::kText;
-}
 
 // A heartbeat on a raw socket, whatever its tokens become.
 void CheckRawHeartbeat(Checker& check, const Framing& framing, const std::string& payload, const std::string& path) {
@@ -149,14 +123,18 @@ std::vector<SetupStep> ParseSetup(Checker& check, const google::protobuf::Repeat
   for (int i = 0; i < setup.size(); ++i) {
     const v1::SetupStep& step = setup[i];
     const std::string path = "open.setup[" + std::to_string(i) + "]";
-    check.NotYet(step.what_case() == v1::SetupStep::kAsk, path + ".ask");
     check.NotYet(step.charges_size() != 0, path + ".charges");
     check.Require(IsName(step.key()), path + ".key", kNameRule);
     check.Require(keys.insert(step.key()).second, path + ".key", "is the key of an earlier step too");
-    check.Require(step.has_payload(), path + ".payload", "is required");
-    SetupStep parsed{.key = step.key(),
-                     .payload = step.payload(),
-                     .kind = ParseFrame(check, raw, step.kind(), step.payload(), path)};
+    SetupStep parsed{.key = step.key(), .payload = step.payload()};
+    if (step.has_ask()) {
+      check.Require(step.ask(), path + ".ask", "must be true, or absent");
+      check.Require(step.kind() == v1::FRAME_KIND_UNSPECIFIED, path + ".kind", "is the answer's: leave it out");
+      parsed.ask = true;
+    } else {
+      check.Require(step.has_payload(), path + ".payload", "is required, or ask");
+      parsed.kind = ParseFrame(check, raw, step.kind(), step.payload(), path);
+    }
     parsed.expect = check.Parts(step.expect(), path + ".expect");
     parsed.reject = check.Parts(step.reject(), path + ".reject");
     check.Require(parsed.reject.empty() || !parsed.expect.empty(), path + ".reject",
@@ -312,25 +290,16 @@ Result<OpenRequest> ParseOpen(const v1::Open& open, const Limits& limits) {
   OpenRequest request;
   check.Require(open.session().empty() || IsName(open.session()), "open.session", kNameRule);
   request.session = open.session();
-  check.NotYet(open.ask_before_dial(), "open.ask_before_dial");
   check.NotYet(open.connect_charges_size() != 0, "open.connect_charges");
   check.NotYet(!open.profile().empty(), "open.profile");
   check.Require(open.has_target(), "open.target", "is required");
-  if (!check.failed()) {
-    if (auto url = ParseTarget(open.target().url(), limits.url_bytes)) {
-      request.options.url = std::move(*url);
-    } else {
-      check.Adopt(url.error(), "open.");
-    }
-  }
+  Target target = CheckTarget(check, open.target(), limits, "open.");
+  request.options.url = std::move(target.url);
+  request.options.headers = std::move(target.headers);
+  request.options.ask_before_dial = open.ask_before_dial();
   const bool is_raw = request.options.url.IsRawSocket();
   check.Require(!is_raw || !open.has_websocket(), "open.websocket", "is for ws:// and wss:// only");
-  check.Require(!is_raw || open.target().headers().empty(), "open.target.headers", "a raw socket has none");
   check.Require(is_raw || !open.has_socket(), "open.socket", "is for tcp:// and tls:// only");
-  for (const v1::Header& header : open.target().headers())
-    request.options.headers.push_back({header.name(), header.value()});
-  if (auto headers = CheckUpgradeHeaders(request.options.headers, limits.header_bytes); !headers)
-    check.Adopt(headers.error(), "open.");
   request.start = CheckStart(check, open.start(), "open.start");
   request.options.websocket = ParseWebSocket(check, open.websocket(), limits);
   request.options.socket = ParseSocket(check, open.socket(), limits);
@@ -354,46 +323,6 @@ Result<JoinRequest> ParseJoin(const v1::Join& join) {
       .session = join.session(), .start = CheckStart(check, join.start(), "join.start"), .delivery = {}};
   request.delivery = ParseDelivery(check, join.delivery(), "join.delivery");
   return check.Finish(std::move(request));
-}
-
-Result<SendCommand> ParseSend(uint64_t id, v1::Send& send, const SessionOptions& session, const Limits& limits) {
-  Checker check;
-  check.NotYet(send.charges_size() != 0, "send.charges");
-  check.NotYet(!send.permit().empty(), "send.permit");
-  check.NotYet(!send.answers().empty(), "send.answers");
-  SendCommand command{.id = id, .kind = ParseFrame(check, RawFraming(session), send.kind(), send.payload(), "send")};
-  command.payload = std::move(*send.mutable_payload());
-  command.generation = send.generation();
-  command.max_wait = check.Span(send.has_max_wait(), send.max_wait(), Duration::zero(), "send.max_wait");
-  check.Require(send.setup_key().empty() || IsName(send.setup_key()), "send.setup_key", kNameRule);
-  command.setup_key = send.setup_key();
-  for (const std::string& key : send.forget_setup_keys()) {
-    check.Require(IsName(key), "send.forget_setup_keys", kNameRule);
-    command.forget_setup_keys.push_back(key);
-  }
-  check.Require(command.forget_setup_keys.size() <= limits.setup_steps, "send.forget_setup_keys",
-                "more than limits.setup_steps, " + std::to_string(limits.setup_steps));
-  return check.Finish(std::move(command));
-}
-
-Result<std::string> ParsePing(const v1::Ping& ping, const SessionOptions& session) {
-  Checker check;
-  check.Require(!session.url.IsRawSocket(), "ping", "a raw socket has no pings");
-  check.Require(ping.payload().size() <= kMaxControlPayload, "ping.payload",
-                "must have at most 125 bytes (RFC 6455 section 5.5)");
-  return check.Finish(ping.payload());
-}
-
-Result<CloseCommand> ParseClose(const v1::Close& close, const SessionOptions& session) {
-  Checker check;
-  check.Require(!session.url.IsRawSocket() || (close.code() == 0 && close.reason().empty()), "close",
-                "a raw socket has no close frame for a code and a reason");
-  const uint32_t code = close.code() == 0 ? 1000 : close.code();
-  const bool sendable =
-      code == 1000 || code == 1001 || code == 1003 || (code >= 1007 && code <= 1014) || (code >= 3000 && code <= 4999);
-  check.Require(sendable, "close.code", "is not a code that may be sent (RFC 6455 section 7.4)");
-  check.Require(close.reason().size() <= kMaxCloseReason, "close.reason", "must have at most 123 bytes");
-  return check.Finish(CloseCommand{static_cast<uint16_t>(code), close.reason()});
 }
 
 }  // namespace fairlead

@@ -4,6 +4,7 @@
 
 #include <fairlead/v1/session.pb.h>
 
+#include <optional>
 #include <string_view>
 
 #include "base/limits.h"
@@ -41,6 +42,12 @@ Result<JoinRequest> ParseJoin(const v1::Join& join);
 Result<SendCommand> ParseSend(uint64_t id, v1::Send& send, const SessionOptions& session,
                               const Limits& limits);  // Takes the payload.
 Result<std::string> ParsePing(const v1::Ping& ping, const SessionOptions& session);
+Result<Target> ParseSetTarget(const v1::SetTarget& command, const SessionOptions& session, const Limits& limits);
+struct AnswerCommand {
+  uint64_t number = 0;
+  std::optional<Target> target;
+};
+Result<AnswerCommand> ParseAnswer(const v1::Answer& answer, const SessionOptions& session, const Limits& limits);
 Result<CloseCommand> ParseClose(const v1::Close& close, const SessionOptions& session);
 Result<Start> ParseStart(const v1::Start& start, std::string_view path);
 

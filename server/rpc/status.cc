@@ -65,10 +65,12 @@ grpc::StatusCode CodeOf(const Failure& failure) {
     case Reason::kChannelUnknown:
     case Reason::kNotOpen:
     case Reason::kWrongGeneration:
+    case Reason::kNotAsked:
       return grpc::StatusCode::FAILED_PRECONDITION;
     case Reason::kWaitExpired:
     case Reason::kDialTimeout:
     case Reason::kSetupTimeout:
+    case Reason::kAskTimeout:
     case Reason::kIdleTimeout:
     case Reason::kPongTimeout:
     case Reason::kWriteTimeout:
@@ -87,6 +89,7 @@ grpc::StatusCode CodeOf(const Failure& failure) {
     case Reason::kPeerClosed:
     case Reason::kReconnectRequested:
     case Reason::kMaxAge:
+    case Reason::kNoOwner:
     case Reason::kDraining:
     case Reason::kAttemptsExhausted:
     case Reason::kOutageExhausted:

@@ -33,6 +33,7 @@ class TailStream final : public grpc::ServerWriteReactor<v1::TailResponse>,
   void Join(const std::string& identity);
   void Waiting(Subscription& subscription, size_t entries, size_t bytes) override;
   void Ponged(Subscription& /*subscription*/, std::string_view /*payload*/, Duration /*round_trip*/) override {}
+  void Asked(Subscription& /*subscription*/, const Question& /*question*/) override {}
   void Drain(WallTime /*deadline*/) override {}  // Its session's end ends it.
   void WriteNext();
   // What comes next; false: nothing yet.

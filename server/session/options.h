@@ -13,6 +13,12 @@
 
 namespace fairlead {
 
+// Where the next transport goes.
+struct Target {
+  TargetUrl url;
+  std::vector<Header> headers;
+};
+
 struct SessionOptions {
   TargetUrl url;
   std::vector<Header> headers;
@@ -22,6 +28,7 @@ struct SessionOptions {
   HeartbeatPolicy heartbeat;
   ReconnectPolicy reconnect;
   std::vector<SetupStep> setup;
+  bool ask_before_dial = false;
   Journal::Limits journal;
   // How long it outlives its last subscriber, or its own end; zero: not at all.
   Duration linger = Duration::zero();
@@ -39,6 +46,7 @@ struct SendCommand {
   Duration max_wait = Duration::zero();  // Zero: fail at once.
   std::string setup_key = {};
   std::vector<std::string> forget_setup_keys = {};
+  std::string answers = {};  // Not empty: it is the frame of this setup step, of `generation`.
 };
 
 struct CloseCommand {

@@ -1,4 +1,5 @@
-// How a session lives: its states, its transports, its journal. What its owner commands is in session_commands.cc.
+// How a session lives: its states, its transports, its journal. What its owner commands is in session_commands.cc, what
+// it does on a new transport, and asks its owner for, in session_setup.cc.
 #include "session/session.h"
 
 #include <algorithm>
@@ -9,14 +10,10 @@
 namespace fairlead {
 namespace {
 
-Outgoing SetupFrame(const SetupStep& step) {
-  return {.what = Outgoing::What::kSetup, .kind = step.kind, .payload = step.payload, .setup_key = step.key};
-}
-
 // An end that we, or the adapter, asked for.
 bool IsWanted(Reason reason) {
   return reason == Reason::kClosed || reason == Reason::kDetached || reason == Reason::kDraining ||
-         reason == Reason::kReconnectRequested || reason == Reason::kMaxAge;
+         reason == Reason::kReconnectRequested || reason == Reason::kMaxAge || reason == Reason::kNoOwner;
 }
 
 }  // namespace
@@ -27,6 +24,7 @@ Session::Session(std::string identity, std::string name, std::string epoch, Sess
       name_(std::move(name)),
       epoch_(std::move(epoch)),
       options_(std::move(options)),
+      target_{options_.url, options_.headers},
       around_(surroundings),
       on_gone_(std::move(on_gone)),
       created_at_(surroundings.timers.WallNow()),
@@ -55,14 +53,13 @@ void Session::TakeOver(SessionOptions options) {
   ArmExpiry();
   std::erase_if(pings_, [](const PingUnderWay& ping) { return !ping.heartbeat && !ping.sent_at; });
   for (PingUnderWay& ping : pings_) ping.former = true;
-  const auto former = std::ranges::find_if(subscriptions_, [](const auto* each) { return each->owner(); });
-  if (former != subscriptions_.end()) {
-    Subscription& superseded = **former;
-    subscriptions_.erase(former);
-    superseded.Supersede({cause, /*session_closed=*/false});
+  if (Subscription* former = Owner()) {
+    std::erase(subscriptions_, former);
+    former->Supersede({cause, /*session_closed=*/false});
   }
   Log(Level::kInfo, "session.takeover", {{"session", name_}, {"identity", identity_}});
   options_ = std::move(options);
+  target_ = {options_.url, options_.headers};
   lifecycle_.Adopt(options_.reconnect);
   journal_.Adopt(options_.journal);
   setup_.Replace(options_.setup);
@@ -100,23 +97,31 @@ void Session::Enter(StateChange change) {
          0);
   switch (state) {
     case State::kConnecting:
-      return Dial();
+      return options_.ask_before_dial ? Ask("", options_.dial_timeout) : Dial();
     case State::kOpening:
       return GoOn(setup_.Begin());
     case State::kOpen:
       outbox_.BindWaiting();
       ArmExpiry();
       return Pump();
+    case State::kWaiting:
+      return;
     case State::kReconnecting:
-      return retry_timer_->At(around_.timers.Now() + retry_in, [this] { Enter(lifecycle_.RetryDue()); });
+      return retry_timer_->At(around_.timers.Now() + retry_in, [this] { RetryDue(); });
     case State::kClosed:
       return End(*cause);
   }
 }
 
+// Without an owner who answers, a dial could only fail.
+void Session::RetryDue() {
+  const bool asks = options_.ask_before_dial || setup_.Asks();
+  Enter(asks && Owner() == nullptr ? lifecycle_.Park() : lifecycle_.RetryDue());
+}
+
 void Session::Dial() {
   dialling_ =
-      around_.dialler.Dial({options_.url, options_.headers, options_.websocket, options_.socket, options_.dial_timeout},
+      around_.dialler.Dial({target_.url, target_.headers, options_.websocket, options_.socket, options_.dial_timeout},
                            [this](std::expected<std::unique_ptr<Transport>, Loss> outcome) {
                              // This callback lives in what it replaces: keep that until the end.
                              const auto dialling = std::exchange(dialling_, nullptr);
@@ -145,35 +150,11 @@ void Session::ArmAge() {
   });
 }
 
-void Session::GoOn(Setup::Verdict verdict) {
-  switch (verdict) {
-    case Setup::Verdict::kWait:
-      return;
-    case Setup::Verdict::kSend: {
-      const SetupStep& step = setup_.current();
-      setup_timer_->At(around_.timers.Now() + step.timeout, [this, key = step.key] {
-        Lose({.cause = {Reason::kSetupTimeout, Phase::kSentNoReply,
-                        "setup step \"" + key + "\" was not answered in time"}});
-      });
-      return Bind(SetupFrame(step));
-    }
-    case Setup::Verdict::kDone:
-      setup_timer_->Cancel();
-      return Enter(lifecycle_.SetUp(around_.timers.Now()));
-    case Setup::Verdict::kRejected:
-      setup_timer_->Cancel();
-      return Say({.cause = {Reason::kSetupRejected, Phase::kReplied,
-                            "the exchange rejected setup step \"" + setup_.current().key + "\""},
-                  .fatal = true},
-                 {});
-  }
-}
-
 // We end the transport politely: the loss counts when it has ended.
 void Session::Say(Loss goodbye, CloseCommand close) {
   const bool saying = leaving();
   goodbye_ = std::move(goodbye);
-  setup_timer_->Cancel();
+  StopAsking();
   if (!saying) transport_->Close(close.code, std::move(close.reason));
 }
 
@@ -189,6 +170,7 @@ void Session::Ended(const Loss& loss) {
 // There is no transport any more, or none came of a dial.
 void Session::Lose(Loss loss) {
   ReadEnds();
+  StopAsking();
   if (transport_) {
     loss.last_heard = last_heard_;
     const auto transport = std::exchange(transport_, nullptr);
@@ -196,7 +178,6 @@ void Session::Lose(Loss loss) {
     liveness_timer_->Cancel();
     liveness_due_.reset();
     age_timer_->Cancel();
-    setup_timer_->Cancel();
     pings_.clear();
     heartbeat_queued_ = false;
     goodbye_.reset();
@@ -223,6 +204,7 @@ void Session::Close(Failure cause, CloseCommand close) {
   closing_ = true;
   retry_timer_->Cancel();
   dialling_.reset();
+  StopAsking();
   Loss goodbye{.cause = std::move(cause)};
   if (transport_) return Say(std::move(goodbye), std::move(close));
   Enter(lifecycle_.Close(goodbye));
@@ -290,9 +272,7 @@ void Session::Ponged(std::string_view payload) {
   const PingUnderWay ping = *answered;
   pings_.erase(pings_.begin(), answered + 1);
   if (ping.heartbeat || ping.former) return;
-  for (Subscription* subscription : subscriptions_) {
-    if (subscription->owner()) subscription->Ponged(payload, now - *ping.sent_at);
-  }
+  if (Subscription* owner = Owner()) owner->Ponged(payload, now - *ping.sent_at);
 }
 
 // ---- Liveness. ----

@@ -45,11 +45,17 @@ class Session final : public std::enable_shared_from_this<Session>, private Tran
   // For another owner, who joins next: what the former one still wanted written is withdrawn, its subscription ends,
   // and these options hold from now on. They agree. Nothing is written.
   void TakeOver(SessionOptions options);
+  // That owner has joined: it is asked what is open, and a session that waited for an owner goes on.
+  void Resume();
 
   // The owner's commands. What becomes of one with an id is an entry of the journal.
   void Send(SendCommand command);
   void Ping(uint64_t id, std::string payload);
   void Reconnect(uint64_t id);
+  // From the next dial on. Its scheme is the session's.
+  void SetTarget(Target target);
+  // The question before a dial is answered: dial, there or where it was. Fails if no such question is open.
+  Result<void> Answer(uint64_t number, std::optional<Target> target);
   // Ends the session, with a close frame to the exchange if there is a transport. One that has ended by itself stays
   // readable no longer.
   void Close(Failure cause, CloseCommand close = {});
@@ -97,9 +103,16 @@ class Session final : public std::enable_shared_from_this<Session>, private Tran
   void Ended(const Loss& loss) override;
 
   void Enter(StateChange change);
+  void RetryDue();
   void Dial();
   void Dialled(std::unique_ptr<Transport> transport);
   void GoOn(Setup::Verdict verdict);
+  void LoseToStep(const std::string& key);
+  void Ask(const std::string& key, Duration timeout);
+  void AskOwner();
+  void StopAsking();
+  void AnswerStep(SendCommand command);
+  Subscription* Owner() const;
   void ArmAge();
   void CheckLiveness();
   void ArmLiveness();
@@ -108,6 +121,7 @@ class Session final : public std::enable_shared_from_this<Session>, private Tran
   void End(const Failure& cause);
 
   void Accept(Outgoing item, uint64_t generation, Duration max_wait);
+  Result<void> CheckRoom(const Outgoing& item) const;
   void Bind(Outgoing item);
   void Pump();
   void ArmExpiry();
@@ -124,6 +138,7 @@ class Session final : public std::enable_shared_from_this<Session>, private Tran
   const std::string name_;
   const std::string epoch_;
   SessionOptions options_;
+  Target target_;  // Of the next dial: that of the options until the owner gives another.
   Surroundings& around_;
   std::function<void(Session&)> on_gone_;
   std::vector<std::function<void()>> when_closed_;
@@ -140,7 +155,7 @@ class Session final : public std::enable_shared_from_this<Session>, private Tran
   bool closing_ = false;         // And the session with it.
 
   std::unique_ptr<Timer> retry_timer_;
-  std::unique_ptr<Timer> setup_timer_;
+  std::unique_ptr<Timer> setup_timer_;  // Of a setup step, and of a question before the dial.
   std::unique_ptr<Timer> expiry_timer_;
   std::unique_ptr<Timer> liveness_timer_;
   std::unique_ptr<Timer> linger_timer_;
@@ -156,6 +171,8 @@ class Session final : public std::enable_shared_from_this<Session>, private Tran
     bool former = false;  // A former owner's: nobody is told of its pong.
   };
   std::deque<PingUnderWay> pings_;
+  std::optional<Question> question_;  // The one that is open.
+  uint64_t questions_ = 0;
   bool heartbeat_queued_ = false;
   // Of sends that are to be stored as setup steps and have no outcome yet.
   size_t reserved_setup_steps_ = 0;

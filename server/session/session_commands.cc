@@ -7,6 +7,7 @@
 namespace fairlead {
 
 void Session::Send(SendCommand command) {
+  if (!command.answers.empty()) return AnswerStep(std::move(command));
   Outgoing item{.what = Outgoing::What::kSend,
                 .kind = command.kind,
                 .payload = std::move(command.payload),
@@ -58,22 +59,28 @@ void Session::Accept(Outgoing item, uint64_t generation, Duration max_wait) {
     return refuse(Reason::kNotOpen,
                   "the session is " + std::string(Name(state())) + "; a max_wait would wait for OPEN");
   }
-  const size_t bytes = Outbox::kItemBytes + item.payload.size();
-  if (outbox_.bytes() + bytes > around_.limits.send_queue_bytes) {
-    return refuse(Reason::kLimitReached, "limits.send_queue_bytes, " + std::to_string(around_.limits.send_queue_bytes) +
-                                             ": sends of this session are waiting to be written");
-  }
-  if (around_.send_queue_bytes + bytes > around_.limits.total_send_queue_bytes) {
-    return refuse(Reason::kLimitReached, "limits.total_send_queue_bytes, " +
-                                             std::to_string(around_.limits.total_send_queue_bytes) +
-                                             ": sends of all sessions are waiting to be written");
-  }
+  if (auto room = CheckRoom(item); !room) return Tell(item, Outcome::kNotSent, room.error());
   if (open) {
     return Bind(std::move(item));
   }
   outbox_.Wait(std::move(item), around_.timers.Now() + max_wait);
   CountOutbox();
   ArmExpiry();
+}
+
+Result<void> Session::CheckRoom(const Outgoing& item) const {
+  const size_t bytes = Outbox::kItemBytes + item.payload.size();
+  const Limits& limits = around_.limits;
+  if (outbox_.bytes() + bytes > limits.send_queue_bytes) {
+    return NotSent(Reason::kLimitReached, "limits.send_queue_bytes, " + std::to_string(limits.send_queue_bytes) +
+                                              ": sends of this session are waiting to be written");
+  }
+  if (around_.send_queue_bytes + bytes > limits.total_send_queue_bytes) {
+    return NotSent(Reason::kLimitReached, "limits.total_send_queue_bytes, " +
+                                              std::to_string(limits.total_send_queue_bytes) +
+                                              ": sends of all sessions are waiting to be written");
+  }
+  return {};
 }
 
 void Session::ArmExpiry() {
@@ -153,7 +160,7 @@ void Session::Reconnect(uint64_t id) {
     }
   } else if (state() == State::kReconnecting) {
     retry_timer_->Cancel();
-    Enter(lifecycle_.RetryDue());
+    RetryDue();
   }
 }
 
@@ -163,8 +170,7 @@ void Session::Tell(const Outgoing& item, Outcome outcome, std::optional<Failure>
     --reserved_setup_steps_;
     reserved_setup_bytes_ -= item.payload.size();
   }
-  if (item.what == Outgoing::What::kSend || item.what == Outgoing::What::kPing)
-    Tell(item.id, outcome, std::move(failure));
+  Tell(item.id, outcome, std::move(failure));
 }
 
 void Session::Tell(uint64_t id, Outcome outcome, std::optional<Failure> failure) {

@@ -16,6 +16,14 @@ namespace fairlead {
 
 class Session;
 
+// What a session asks its owner for; of fairlead.v1.Asked.
+struct Question {
+  std::string key;          // The setup step whose frame is wanted; empty: whether to dial, and where to.
+  uint64_t generation = 0;  // Of the transport that it is for.
+  uint64_t number = 0;      // Of the session's questions, from 1.
+  WallTime deadline;
+};
+
 // Of fairlead.v1.Overflow and Start.
 enum class Overflow { kSkip, kDetach };
 struct Start {
@@ -37,6 +45,8 @@ class Subscription {
     virtual void Waiting(Subscription& subscription, size_t entries, size_t bytes) = 0;
     // To the owner.
     virtual void Ponged(Subscription& subscription, std::string_view payload, Duration round_trip) = 0;
+    // To the owner. Must not call back.
+    virtual void Asked(Subscription& subscription, const Question& question) = 0;
 
    protected:
     ~Listener() = default;
@@ -84,6 +94,7 @@ class Subscription {
   // left the session.
   void Supersede(End end);
   void Ponged(std::string_view payload, Duration round_trip) { listener_.Ponged(*this, payload, round_trip); }
+  void Asked(const Question& question) { listener_.Asked(*this, question); }
 
  private:
   bool HasEntries() const { return !held_ && !overflowed_ && next_ <= last(); }

@@ -13,6 +13,7 @@ from google.rpc import status_pb2  # type: ignore[import-untyped]
 from fairlead.v1 import types_pb2
 from fairlead.v1.session_pb2 import (
     SESSION_STATE_OPEN,
+    Asked,
     Attached,
     AttachRequest,
     AttachResponse,
@@ -47,8 +48,8 @@ class Frame:
     received_unix_ns: int
 
 
-Item: TypeAlias = Frame | Attached | StateChanged | CommandResult | Gap | Pong | Ended | Draining
-T = TypeVar("T", Frame, Attached, StateChanged, CommandResult, Gap, Pong, Ended, Draining)
+Item: TypeAlias = Frame | Attached | StateChanged | CommandResult | Gap | Asked | Pong | Ended | Draining
+T = TypeVar("T", Frame, Attached, StateChanged, CommandResult, Gap, Asked, Pong, Ended, Draining)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from fairlead.v1.session_pb2 import (
     Target,
     WebSocketOptions,
 )
-from fairlead.v1.types_pb2 import Header, Match
+from fairlead.v1.types_pb2 import FRAME_KIND_TEXT, Header, Match
 from tests.e2e import bad_sockets
 from tests.e2e.wrong import (
     CHARGE,
@@ -49,7 +49,6 @@ OF_OPEN = (
     ),
     opening("session name with a space", "INVALID_FIELD", "open.session: must match", session="market data"),
     opening("Open without target", "INVALID_FIELD", "open.target: is required", url=""),
-    opening("ask before dial", "NOT_IMPLEMENTED", "open.ask_before_dial:", ask_before_dial=True),
     opening("connect charges", "NOT_IMPLEMENTED", "open.connect_charges:", connect_charges=[CHARGE]),
     opening("connection profile", "NOT_IMPLEMENTED", "open.profile:", profile="proxy"),
     # The URL.
@@ -133,7 +132,13 @@ OF_OPEN = (
     reconnecting("max age below a second", "open.reconnect.max_age", "INVALID_FIELD", max_age=Duration(nanos=1)),
     reconnecting("make before break", "open.reconnect.make_before_break", "NOT_IMPLEMENTED", make_before_break=True),
     # Setup.
-    step("setup step that asks", "NOT_IMPLEMENTED", "open.setup[0].ask", SetupStep(key="login", ask=True)),
+    step("setup step that does not ask", "INVALID_FIELD", "open.setup[0].ask: must be", SetupStep(key="a", ask=False)),
+    step(
+        "kind of a setup step that asks",
+        "INVALID_FIELD",
+        "open.setup[0].kind: is the answer's",
+        SetupStep(key="login", ask=True, kind=FRAME_KIND_TEXT),
+    ),
     step("setup step with charges", "NOT_IMPLEMENTED", "open.setup[0].charges", good_step(charges=[CHARGE])),
     step("setup step without key", "INVALID_FIELD", "open.setup[0].key: must match", SetupStep(payload=b"x")),
     step("two setup steps of one key", "INVALID_FIELD", "open.setup[1].key: is the key", good_step(), good_step()),

@@ -3,9 +3,20 @@
 from google.protobuf.duration_pb2 import Duration
 
 from fairlead.v1.session_pb2 import Answer, Close, Command, Join, Open, Ping, Reconnect, Send, SetTarget, Target
+from fairlead.v1.types_pb2 import Header
 from tests.e2e import bad_sockets
 from tests.e2e.bad_opens import OF_OPEN
 from tests.e2e.wrong import CHARGE, NOT_AN_ENUM_VALUE, UNKNOWN_FIELD, Wrong, refused, sending
+
+
+def retargeting(name: str, says: str, url: str, *headers: Header) -> Wrong:
+    return Wrong(
+        name,
+        refused("INVALID_FIELD"),
+        says,
+        Command(set_target=SetTarget(target=Target(url=url, headers=headers))),
+    )
+
 
 # Sent on the channel of a good session.
 OF_CHANNEL = (
@@ -16,14 +27,58 @@ OF_CHANNEL = (
         "Command: field number 1000",
         Command.FromString(UNKNOWN_FIELD),
     ),
-    Wrong("SetTarget", refused("NOT_IMPLEMENTED"), "set_target:", Command(set_target=SetTarget())),
-    Wrong("Answer", refused("NOT_IMPLEMENTED"), "answer:", Command(answer=Answer(key="login"))),
+    Wrong(
+        "SetTarget without target",
+        refused("INVALID_FIELD"),
+        "set_target.target: is required",
+        Command(set_target=SetTarget()),
+    ),
+    retargeting("SetTarget that is no URL", "set_target.target.url: ", "ws//localhost"),
+    retargeting("SetTarget of another scheme", "set_target.target.url: the scheme must be", "wss://localhost/echo"),
+    retargeting(
+        "SetTarget with a header of ours",
+        "set_target.target.headers",
+        "ws://localhost/echo",
+        Header(name="Upgrade", value="x"),
+    ),
+    Wrong(
+        "Answer to a setup step",
+        refused("INVALID_FIELD"),
+        "answer.key: must be empty",
+        Command(answer=Answer(key="login", number=1)),
+    ),
+    Wrong("Answer without number", refused("INVALID_FIELD"), "answer.number: is required", Command(answer=Answer())),
+    Wrong(
+        "Answer that nobody asked for",
+        refused("NOT_ASKED"),
+        "answer.number: nothing with this number",
+        Command(answer=Answer(number=1)),
+    ),
+    Wrong(
+        "Answer with a wrong target",
+        refused("INVALID_FIELD"),
+        "answer.target.url: the scheme must be",
+        Command(answer=Answer(number=1, target=Target(url="wss://localhost/echo"))),
+    ),
     Wrong("Open twice on one channel", refused("CHANNEL_IN_USE"), "channel: 1 is in use", Command(open=Open())),
     sending("text that is not UTF-8", "INVALID_FIELD", "send.payload: a text frame", payload=b"\xff\xfe"),
     sending("frame of an unknown kind", "INVALID_FIELD", "send.kind", payload=b"x", kind=NOT_AN_ENUM_VALUE),
     sending("Send with charges", "NOT_IMPLEMENTED", "send.charges", payload=b"x", charges=[CHARGE]),
     sending("Send with a permit", "NOT_IMPLEMENTED", "send.permit", payload=b"x", permit="p"),
-    sending("Send that answers", "NOT_IMPLEMENTED", "send.answers", payload=b"x", answers="login"),
+    sending("answer to a key with a space", "INVALID_FIELD", "send.answers: must match", answers="a b", generation=1),
+    sending("answer without generation", "INVALID_FIELD", "send.generation: is required with answers", answers="a"),
+    sending(
+        "answer that waits",
+        "INVALID_FIELD",
+        "send.max_wait: an answer",
+        answers="a",
+        generation=1,
+        max_wait=Duration(seconds=1),
+    ),
+    sending(
+        "answer that is stored", "INVALID_FIELD", "send.answers: an answer is", answers="a", generation=1, setup_key="a"
+    ),
+    sending("answer on an OPEN transport", "WRONG_GENERATION", "1 and not being set up", answers="a", generation=1),
     sending("max wait beyond a year", "INVALID_FIELD", "send.max_wait", payload=b"x", max_wait=Duration(seconds=10**9)),
     sending("setup key with a space", "INVALID_FIELD", "send.setup_key", payload=b"x", setup_key="a b"),
     sending(

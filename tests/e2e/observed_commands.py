@@ -10,6 +10,8 @@ from fairlead.v1.session_pb2 import (
     START_OUTCOME_EPOCH_CHANGED,
     START_OUTCOME_LIVE,
     START_OUTCOME_RESUMED,
+    Answer,
+    Asked,
     Close,
     CloseSessionRequest,
     Command,
@@ -25,14 +27,18 @@ from fairlead.v1.session_pb2 import (
     Reconnect,
     Retention,
     Send,
+    SetTarget,
+    SetupStep,
     Start,
     TailRequest,
+    Target,
 )
 from fairlead.v1.types_pb2 import (
     FRAME_KIND_BINARY,
     FRAME_KIND_TEXT,
     REASON_CLOSED,
     REASON_DETACHED,
+    REASON_NOT_ASKED,
     REASON_NOT_OPEN,
     REASON_OVERFLOW,
     REASON_WAIT_EXPIRED,
@@ -69,6 +75,49 @@ async def _(stage: Stage) -> None:
     await stage.open(Open())
     await stage.stream.say(Command(channel=1, reconnect=Reconnect()))
     assert (await stage.stream.state(1, SESSION_STATE_OPEN)).generation == 2
+
+
+@observes("Open.ask_before_dial", "Command.answer", "Answer.number", "Answer.target")
+async def _(stage: Stage) -> None:
+    await stage.begin(Open(ask_before_dial=True))
+    asked = await stage.stream.hear(Asked)
+    assert (asked.key, asked.generation) == ("", 1)
+    target = Target(url=f"{stage.exchange.ws}/idle?token=fresh")
+    await stage.stream.say(
+        Command(channel=1, id=1, answer=Answer(number=asked.number + 1)),
+        Command(channel=1, id=2, answer=Answer(number=asked.number, target=target)),
+    )
+    assert (await stage.stream.result(1)).failure.reason == REASON_NOT_ASKED
+    assert (await stage.stream.result(2)).outcome == OUTCOME_DONE
+    await stage.stream.state(1, SESSION_STATE_OPEN)
+    assert (await stage.exchange.connection())["target"] == "/idle?token=fresh"
+
+
+@observes("SetupStep.ask", "Send.answers")
+async def _(stage: Stage) -> None:
+    await stage.begin(Open(setup=[SetupStep(key="login", ask=True)]))
+    asked = await stage.stream.hear(Asked)
+    assert (asked.key, asked.generation) == ("login", 1)
+    await stage.stream.say(
+        Command(channel=1, id=1, send=Send(payload=b"late", generation=2, answers="login")),
+        Command(channel=1, id=2, send=Send(payload=b"signed", generation=1, answers="login")),
+    )
+    assert (await stage.stream.result(1)).failure.reason == REASON_WRONG_GENERATION
+    assert (await stage.stream.result(2)).outcome == OUTCOME_WRITTEN
+    await stage.stream.state(1, SESSION_STATE_OPEN)
+    assert (await stage.stream.frame(1)).payload == b"signed"
+
+
+@observes("Command.set_target", "SetTarget.target")
+async def _(stage: Stage) -> None:
+    await stage.open(Open())
+    target = Target(url=f"{stage.exchange.ws}/idle?token=next")
+    await stage.stream.say(
+        Command(channel=1, id=1, set_target=SetTarget(target=target)), Command(channel=1, reconnect=Reconnect())
+    )
+    assert (await stage.stream.result(1)).outcome == OUTCOME_DONE
+    assert (await stage.stream.state(1, SESSION_STATE_OPEN)).generation == 2
+    assert (await stage.exchange.connection())["target"] == "/idle?token=next"
 
 
 @observes("Command.detach")

@@ -30,21 +30,14 @@ assert observed_commands, "importing them has filled OBSERVED"
 
 # Refused where they are sent: which wrong request of the bad input table sends the field.
 REFUSED = {
-    "Open.ask_before_dial": "ask before dial",
     "Open.connect_charges": "connect charges",
     "Open.profile": "connection profile",
     "ReconnectPolicy.make_before_break": "make before break",
-    "SetupStep.ask": "setup step that asks",
     "SetupStep.charges": "setup step with charges",
     "Join.identity": "Join of another identity's session",
-    "Command.set_target": "SetTarget",
-    "SetTarget.target": "SetTarget",
-    "Command.answer": "Answer",
-    "Answer.key": "Answer",
-    "Answer.target": "Answer",
+    "Answer.key": "Answer to a setup step",
     "Send.charges": "Send with charges",
     "Send.permit": "Send with a permit",
-    "Send.answers": "Send that answers",
     "QuotaCharge.key": "Send with charges",
     "QuotaCharge.weight": "Send with charges",
     "Reconnect.make_before_break": "Reconnect that makes before it breaks",

@@ -50,7 +50,7 @@ class Ledger:
         async for entry in session.events():
             if isinstance(entry, fairlead.Attached):
                 continue
-            assert not isinstance(entry, fairlead.Gap | fairlead.Detached), entry
+            assert not isinstance(entry, fairlead.Gap | fairlead.Asked | fairlead.Detached), entry
             assert entry.sequence == self.sequence + 1, "sequences have a hole"
             self.sequence = entry.sequence
             match entry:

@@ -84,6 +84,8 @@ class Subscriber final : private Subscription::Listener {
       ended_ = true;
       lines.push_back("ended: " + std::string(Name(end->cause.reason)) + (end->session_closed ? ", closed" : ""));
     }
+    lines.insert(lines.end(), asked_.begin(), asked_.end());
+    asked_.clear();
     EXPECT_TRUE(woken || lines.empty() || subscription_->held()) << "it was not woken for " << lines.front();
     return lines;
   }
@@ -107,10 +109,17 @@ class Subscriber final : private Subscription::Listener {
                      std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(round_trip).count()) + "ms");
   }
 
+  void Asked(Subscription& /*subscription*/, const Question& question) override {
+    woken_ = true;
+    asked_.push_back("asked " + (question.key.empty() ? "before dial" : question.key) + " g" +
+                     std::to_string(question.generation) + " #" + std::to_string(question.number));
+  }
+
   uint64_t next_ = 0;
   bool woken_ = false;
   bool ended_ = false;
   Lines pongs_;
+  Lines asked_;  // Read after the entries: they may overtake those.
   std::unique_ptr<Subscription> subscription_;
 };
 

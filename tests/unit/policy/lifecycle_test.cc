@@ -95,6 +95,25 @@ TEST(Lifecycle, ATransportLostBeforeItIsOpenIsAFailedDial) {
   EXPECT_EQ(change.retry_in, 250ms);
 }
 
+TEST(Lifecycle, ParksWithoutAnOwnerAndTakesNoAccountOfIt) {
+  Lifecycle lifecycle({.enabled = false, .max_attempts = 1, .max_outage = 1min});
+  lifecycle.Start(kStart);
+  lifecycle.Dialled(kWall);
+  StateChange change = lifecycle.Lost(kStart + 10s, Because(Reason::kNoOwner), 0.5);
+  EXPECT_EQ(change.state, State::kReconnecting);
+  EXPECT_EQ(change.retry_in, 0s);
+  EXPECT_EQ(change.attempt, 1u) << "the exchange has not failed";
+  change = lifecycle.Park();
+  EXPECT_EQ(change.state, State::kWaiting);
+  EXPECT_EQ(change.generation, 1u);
+  change = lifecycle.OwnerCame(kStart + 24h);
+  EXPECT_EQ(change.state, State::kConnecting);
+  EXPECT_EQ(change.attempt, 1u);
+  EXPECT_EQ(lifecycle.Dialled(kWall).generation, 2u);
+  EXPECT_EQ(lifecycle.Lost(kStart + 24h + 1s, Because(Reason::kReconnectRequested), 0.5).state, State::kReconnecting)
+      << "the outage began with the owner";
+}
+
 TEST(Lifecycle, RetryAfterOutweighsAShorterPause) {
   Lifecycle lifecycle({});
   lifecycle.Start(kStart);

@@ -49,6 +49,48 @@ TEST(Setup, AStepWithExpectIsDoneWhenAFrameMatches) {
   EXPECT_EQ(setup.current().key, "sub");
 }
 
+TEST(Setup, AStepThatAsksIsSentByItsAnswer) {
+  SetupStep login = Expecting("login", "ok", "no");
+  login.ask = true;
+  fairlead::Setup setup({login, Plain("sub")});
+  EXPECT_TRUE(setup.Asks());
+  EXPECT_EQ(setup.Begin(), Verdict::kAsk);
+  EXPECT_TRUE(setup.asking());
+  EXPECT_EQ(setup.Received("ok"), Verdict::kWait) << "nothing was said yet that this could answer";
+  EXPECT_EQ(setup.Received("no"), Verdict::kWait);
+  EXPECT_FALSE(setup.Answer("sub"));
+  EXPECT_TRUE(setup.Answer("login"));
+  EXPECT_FALSE(setup.asking());
+  EXPECT_FALSE(setup.Answer("login")) << "once";
+  EXPECT_EQ(setup.Written("login"), Verdict::kWait);
+  EXPECT_EQ(setup.Received("ok"), Verdict::kSend);
+  EXPECT_FALSE(setup.Answer("sub")) << "does not ask";
+  EXPECT_EQ(setup.Written("sub"), Verdict::kDone);
+  EXPECT_FALSE(setup.Answer("login")) << "over";
+  EXPECT_EQ(setup.Begin(), Verdict::kAsk) << "anew for each transport";
+  EXPECT_TRUE(setup.asking());
+}
+
+TEST(Setup, AStepThatAsksWithoutExpectIsDoneWhenItsAnswerIsWritten) {
+  SetupStep login = Plain("login");
+  login.ask = true;
+  fairlead::Setup setup({login});
+  EXPECT_EQ(setup.Begin(), Verdict::kAsk);
+  EXPECT_TRUE(setup.Answer("login"));
+  EXPECT_EQ(setup.Written("login"), Verdict::kDone);
+  EXPECT_FALSE(setup.asking());
+}
+
+TEST(Setup, OnlyStoredStepsAsk) {
+  SetupStep login = Plain("login");
+  login.ask = true;
+  fairlead::Setup setup({login});
+  setup.Begin();
+  setup.Store(Plain("login"));
+  EXPECT_FALSE(setup.Asks()) << "the next transport needs no owner";
+  EXPECT_TRUE(setup.asking()) << "the run under way goes on with what it began with";
+}
+
 TEST(Setup, TheAnswerMayOvertakeTheNewsOfTheWrite) {
   fairlead::Setup setup({Expecting("login", "ok"), Plain("sub")});
   setup.Begin();

@@ -176,7 +176,8 @@ TEST(ParseOpen, NamesEachFieldThatIsWrong) {
       {"reconnect { make_before_break: true }", kNotYet, "open.reconnect.make_before_break"},
       {"setup { payload: \"p\" }", kInvalid, "open.setup[0].key"},
       {R"(setup { key: "a" })", kInvalid, "open.setup[0].payload"},
-      {R"(setup { key: "a" ask: true })", kNotYet, "open.setup[0].ask"},
+      {R"(setup { key: "a" ask: false })", kInvalid, "open.setup[0].ask"},
+      {R"(setup { key: "a" ask: true kind: FRAME_KIND_TEXT })", kInvalid, "open.setup[0].kind"},
       {R"(setup { key: "a" payload: "p" } setup { key: "a" payload: "p" })", kInvalid, "open.setup[1].key"},
       {R"(setup { key: "a" payload: "\xff" })", kInvalid, "open.setup[0].payload"},
       {R"(setup { key: "a" payload: "p" kind: 7 })", kInvalid, "open.setup[0].kind"},
@@ -185,7 +186,6 @@ TEST(ParseOpen, NamesEachFieldThatIsWrong) {
       {R"(setup { key: "a" payload: "p" timeout { } })", kInvalid, "open.setup[0].timeout"},
       {R"(setup { key: "a" payload: "p" charges { key: "k" } })", kNotYet, "open.setup[0].charges"},
       {"setup { key: \"a\" payload: \"" + std::string(1'100'000, 'x') + "\" }", kLimit, "open.setup"},
-      {"ask_before_dial: true", kNotYet, "open.ask_before_dial"},
       {"delivery { overflow: 9 }", kInvalid, "open.delivery.overflow"},
       {"delivery { max_delay { seconds: 2 } }", kInvalid, "open.delivery.max_delay"},
       {"retention { journal_bytes: 1000 }", kInvalid, "open.retention.journal_bytes"},
@@ -264,13 +264,64 @@ TEST(ParseSend, NamesEachFieldThatIsWrong) {
       {R"(payload: "p" forget_setup_keys: "")", "send.forget_setup_keys"},
       {R"(payload: "p" charges { key: "k" })", "send.charges"},
       {R"(payload: "p" permit: "x")", "send.permit"},
-      {R"(payload: "p" answers: "x")", "send.answers"},
+      {R"(payload: "p" generation: 1 answers: "x y")", "send.answers"},
+      {R"(payload: "p" answers: "x")", "send.generation"},
+      {R"(payload: "p" generation: 1 answers: "x" max_wait { seconds: 1 })", "send.max_wait"},
+      {R"(payload: "p" generation: 1 answers: "x" setup_key: "x")", "send.answers"},
+      {R"(payload: "p" generation: 1 answers: "x" forget_setup_keys: "x")", "send.answers"},
   };
   for (const Case& each : cases) {
     const auto refused = Send(each.send);
     ASSERT_FALSE(refused) << each.send;
     EXPECT_THAT(refused.error().message, StartsWith(each.field + ":"));
   }
+}
+
+TEST(ParseSend, TakesAnAnswer) {
+  const auto send = Send(R"(payload: "signed" generation: 3 answers: "login")");
+  ASSERT_TRUE(send);
+  EXPECT_EQ(send->answers, "login");
+  EXPECT_EQ(send->generation, 3u);
+}
+
+TEST(ParseOpen, TakesQuestions) {
+  const SessionOptions options =
+      Opened(R"(ask_before_dial: true setup { key: "login" ask: true expect { contains: "ok" } })").options;
+  EXPECT_TRUE(options.ask_before_dial);
+  EXPECT_TRUE(options.setup.at(0).ask);
+  EXPECT_FALSE(Opened(R"(setup { key: "a" payload: "p" })").options.setup.at(0).ask);
+}
+
+TEST(ParseAnswer, TakesATargetOfTheSessionsScheme) {
+  const SessionOptions session = Opened("").options;
+  const auto answer = [&session](const std::string& text) {
+    return ParseAnswer(Text<v1::Answer>(text), session, Limits{});
+  };
+  EXPECT_FALSE(answer("number: 1")->target);
+  const auto given =
+      answer(R"(number: 2 target { url: "wss://other.example.com/ws/key" headers { name: "A" value: "b" } })");
+  ASSERT_TRUE(given);
+  EXPECT_EQ(given->number, 2u);
+  EXPECT_EQ(given->target->url.host, "other.example.com");
+  EXPECT_EQ(given->target->headers.at(0).value, "b");
+  EXPECT_THAT(answer("").error().message, StartsWith("answer.number:"));
+  EXPECT_THAT(answer(R"(number: 1 key: "login")").error().message, StartsWith("answer.key:"));
+  EXPECT_THAT(answer(R"(number: 1 target { url: "ws://other.example.com/" })").error().message,
+              StartsWith("answer.target.url:"));
+  EXPECT_THAT(
+      answer(R"(number: 1 target { url: "wss://x.example.com/" headers { name: "Host" value: "b" } })").error().message,
+      StartsWith("answer.target.headers"));
+}
+
+TEST(ParseSetTarget, NeedsATargetOfTheSessionsScheme) {
+  const SessionOptions session = Opened("").options;
+  const auto set = [&session](const std::string& text) {
+    return ParseSetTarget(Text<v1::SetTarget>(text), session, Limits{});
+  };
+  EXPECT_EQ(set(R"(target { url: "wss://other.example.com/x" })")->url.target, "/x");
+  EXPECT_THAT(set("").error().message, StartsWith("set_target.target:"));
+  EXPECT_THAT(set(R"(target { url: "tls://other.example.com:1" })").error().message,
+              StartsWith("set_target.target.url:"));
 }
 
 TEST(ParsePing, IsBounded) {

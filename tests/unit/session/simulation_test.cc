@@ -81,6 +81,9 @@ class Reader final : private Subscription::Listener {
         case State::kOpen:
           EXPECT_EQ(*state_, State::kOpening) << "OPEN only after setup";
           break;
+        case State::kWaiting:
+          ADD_FAILURE() << "nothing is asked here";
+          break;
         case State::kReconnecting:
           EXPECT_NE(*state_, State::kReconnecting);
           EXPECT_TRUE(change.cause);
@@ -96,6 +99,7 @@ class Reader final : private Subscription::Listener {
     state_ = change.state;
   }
   void Waiting(Subscription& /*subscription*/, size_t /*entries*/, size_t /*bytes*/) override { EXPECT_FALSE(ended_); }
+  void Asked(Subscription& /*subscription*/, const Question& /*question*/) override {}
   void Ponged(Subscription& /*subscription*/, std::string_view /*payload*/, Duration round_trip) override {
     EXPECT_GE(round_trip, 0s);
   }

@@ -16,6 +16,7 @@ except ImportError as error:  # pragma: no cover - in a checkout only
     raise ImportError("the generated stubs are missing or do not fit: run clients/python/generate.py") from error
 
 from fairlead.entries import (
+    Asked,
     Attached,
     Batch,
     CommandResult,
@@ -60,6 +61,7 @@ from fairlead.options import (
     Start,
     StartFrom,
     Step,
+    Target,
     Unframed,
 )
 from fairlead.reader import Reader
@@ -74,6 +76,7 @@ __all__ = [
     "HEAD",
     "OLDEST",
     "After",
+    "Asked",
     "Attached",
     "Batch",
     "CommandResult",
@@ -126,6 +129,7 @@ __all__ = [
     "Step",
     "Subscriber",
     "Superseded",
+    "Target",
     "Unframed",
     "connect",
 ]

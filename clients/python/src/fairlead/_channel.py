@@ -10,7 +10,7 @@ from fairlead._backoff import Reentry
 from fairlead._commands import Commands, SetupChange, failed
 from fairlead._link import Link
 from fairlead._queue import EntryQueue, Event, Item
-from fairlead.entries import Attached, Batch, CommandResult, Detached, EpochChanged, Gap, StateChanged
+from fairlead.entries import Asked, Attached, Batch, CommandResult, Detached, EpochChanged, Gap, StateChanged
 from fairlead.errors import (
     Failure,
     FairleadError,
@@ -83,6 +83,7 @@ class Channel:
         self._cursor = 0
         self._observers: list[tuple[type, Callable[[Event], object]]] = []
         self._pong: Callable[[pb.Pong], None] = lambda _: None
+        self._on_end: Callable[[], None] = lambda: None
         self._closing = False
         self._holding = False
         self._awaiting = 0
@@ -118,6 +119,10 @@ class Channel:
     def on_pong(self, callback: Callable[[pb.Pong], None]) -> None:
         """Tell who takes pongs."""
         self._pong = callback
+
+    def on_end(self, callback: Callable[[], None]) -> None:
+        """Tell who is to know that it is over."""
+        self._on_end = callback
 
     async def wait_attached(self, max_wait: float) -> None:
         """Return when commands may be sent.
@@ -228,6 +233,7 @@ class Channel:
             error.failure if error else Failure(Reason.CLOSED, message="this program closed the session")
         )
         self.queue.finish(error)
+        self._on_end()
         # Who waits for these waits no longer, and can see which of them never came about.
         self.too_soon = {event for event in (self.attached, self.opened) if not event.is_set()}
         for event in (self.attached, self.opened, self.gone):
@@ -258,6 +264,8 @@ class Channel:
             gap = Gap(event.gap.from_sequence, event.gap.to_sequence)
             if self._advance(gap.from_sequence, gap.to_sequence):
                 self._emit(gap)
+        elif kind == "asked":
+            self._emit(Asked.from_proto(event.asked))
         elif kind == "pong":
             self._pong(event.pong)
 

@@ -200,6 +200,25 @@ class EpochChanged(Attached):
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """The session needs something from its owner: what a Step's, or before_dial's, callback is given. Not an entry."""
+
+    key: str
+    """The setup step whose frame is wanted; empty: before a dial."""
+    generation: int
+    """Of the transport that it is for: before a dial, the one that would come of it."""
+    deadline: int
+    """When the question is dropped, nanoseconds since 1970; the transport, or the dial, then counts as failed."""
+    number: int
+    """Counts the session's questions, from 1."""
+
+    @classmethod
+    def from_proto(cls, message: pb.Asked) -> "Asked":
+        """Read the message off the wire."""
+        return cls(message.key, message.generation, to_unix_ns(message.deadline), message.number)
+
+
+@dataclass(frozen=True, slots=True)
 class Detached:
     """The stream to the gateway was lost; the client re-attaches by itself. Not an entry."""
 
@@ -220,7 +239,7 @@ class Sent:
     """Of its CommandResult."""
 
 
-Entry = Frame | StateChanged | CommandResult | Gap | Attached | EpochChanged | Detached
+Entry = Frame | StateChanged | CommandResult | Gap | Asked | Attached | EpochChanged | Detached
 """What events() yields."""
 
 

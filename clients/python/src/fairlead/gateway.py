@@ -14,6 +14,7 @@ from fairlead.errors import error_of_rpc
 from fairlead.http import Http
 from fairlead.options import (
     HEAD,
+    BeforeDial,
     Delimiter,
     Delivery,
     Framing,
@@ -112,6 +113,7 @@ class Gateway:
         name: str = "",
         headers: Headers = (),
         setup: Iterable[Step] = (),
+        before_dial: BeforeDial | None = None,
         # How it stays alive.
         heartbeat: Heartbeat | None = None,
         reconnect: Reconnect | None = None,
@@ -134,6 +136,9 @@ class Gateway:
         name: [A-Za-z0-9._:-]{1,128}, unique among this identity's live sessions; empty: anonymous.
         headers: sent with the upgrade request, in order.
         setup: what is sent on each new transport before it is OPEN, in order.
+        before_dial: called with an Asked before each dial; gives a Target, a URL, or None for where the last dial went.
+          For URLs and headers that hold a fresh token or listen key. While this program is away the session does not
+          dial: it is WAITING. The call may take dial_timeout.
         dial_timeout: for name, connection, TLS and upgrade together; None: 10 s.
         start: HEAD, OLDEST or After(epoch, sequence).
         queue: how much the client holds for a program that is busy.
@@ -150,6 +155,7 @@ class Gateway:
         return self._own(
             pb.Open(session=name, target=pb.Target(url=url, headers=encode_headers(headers)), websocket=websocket),
             setup=setup,
+            before_dial=before_dial,
             heartbeat=heartbeat,
             reconnect=reconnect,
             dial_timeout=dial_timeout,
@@ -167,6 +173,7 @@ class Gateway:
         framing: Framing = _DEFAULT_FRAMING,
         name: str = "",
         setup: Iterable[Step] = (),
+        before_dial: BeforeDial | None = None,
         # How it stays alive.
         heartbeat: Heartbeat | None = None,
         reconnect: Reconnect | None = None,
@@ -203,6 +210,7 @@ class Gateway:
         return self._own(
             pb.Open(session=name, target=pb.Target(url=url), socket=socket),
             setup=[step.as_bytes() for step in setup],
+            before_dial=before_dial,
             heartbeat=heartbeat.as_bytes() if heartbeat else None,
             reconnect=reconnect,
             dial_timeout=dial_timeout,
@@ -218,6 +226,7 @@ class Gateway:
         entrance: pb.Open,
         *,
         setup: Iterable[Step],
+        before_dial: BeforeDial | None,
         heartbeat: Heartbeat | None,
         reconnect: Reconnect | None,
         dial_timeout: Span | None,
@@ -240,10 +249,12 @@ class Gateway:
                 delivery=delivery.to_proto() if delivery else None,
                 retention=retention.to_proto() if retention else None,
                 dial_timeout=to_duration(dial_timeout, "dial_timeout"),
+                ask_before_dial=before_dial is not None,
             )
         )
         channel = Channel(self._link, entrance, start, keyed, queue)
-        return Session(channel, seconds(open_timeout, "open_timeout"), self._max_send_bytes, raw=raw)
+        timeout = seconds(open_timeout, "open_timeout")
+        return Session(channel, timeout, self._max_send_bytes, raw=raw, before_dial=before_dial)
 
     def join(
         self,

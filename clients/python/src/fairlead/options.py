@@ -6,12 +6,13 @@ negative.
 
 import enum
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from google.protobuf.duration_pb2 import Duration
 
+from fairlead.entries import Asked
 from fairlead.v1 import session_pb2 as pb
 from fairlead.v1 import types_pb2
 from fairlead.v1.enums import Overflow
@@ -24,6 +25,28 @@ Patterns = str | bytes | Sequence[str | bytes]
 """What must occur in a frame, all of it, in any order; a lone str or bytes is one pattern."""
 Headers = Mapping[str, str] | Iterable[tuple[str, str]]
 """Header fields in order; names may repeat if they are given as pairs."""
+
+
+Sign = Callable[[Asked], Payload | Awaitable[Payload]]
+"""Gives a setup step's frame, anew for each transport: a plain function or a coroutine function."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where the next transport goes."""
+
+    url: str
+    """Any host that the gateway's egress rules allow; the scheme must be the session's."""
+    headers: Headers = ()
+    """Sent with the upgrade request, in place of those before."""
+
+    def to_proto(self) -> pb.Target:
+        """Give the message for the wire."""
+        return pb.Target(url=self.url, headers=encode_headers(self.headers))
+
+
+BeforeDial = Callable[[Asked], str | Target | Awaitable[str | Target | None] | None]
+"""Gives the target of the next dial: a Target, a URL (without headers), or None for where the last dial went."""
 
 
 class Start(enum.Enum):
@@ -113,30 +136,36 @@ class Step:
 
     key: str
     """[A-Za-z0-9._:-]{1,128}, unique in the session."""
-    payload: Payload
-    """The frame to send: str is TEXT, bytes BINARY; on a raw socket str is UTF-8."""
+    payload: Payload | Sign
+    """The frame to send: str is TEXT, bytes BINARY; on a raw socket str is UTF-8.
+
+    Or a function that gives it, called with an Asked on each new transport: for a login that needs a fresh signature. A
+    session with such a step does not dial while its owner is away: it is WAITING until the owner comes back.
+    """
     expect: Patterns = ()
     """The step is done when a frame holds all of these; empty: when it is written."""
     reject: Patterns = ()
     """A frame with all of these, while the step waits for expect, ends the session as fatal. Needs expect."""
     timeout: Span | None = None
-    """How long the step may take; None: 10 s; zero is refused."""
+    """How long the step may take, with the function that gives the payload; None: 10 s; zero is refused."""
 
     def as_bytes(self) -> "Step":
         """Give the step for a raw socket."""
-        return replace(self, payload=to_bytes(self.payload))
+        return self if callable(self.payload) else replace(self, payload=to_bytes(self.payload))
 
     def to_proto(self) -> pb.SetupStep:
         """Give the message for the wire."""
-        payload, kind = encode_payload(self.payload)
-        return pb.SetupStep(
+        step = pb.SetupStep(
             key=self.key,
-            payload=payload,
-            kind=kind,
             expect=_match(self.expect),
             reject=_match(self.reject),
             timeout=to_duration(self.timeout, "Step.timeout"),
         )
+        if callable(self.payload):
+            step.ask = True
+        else:
+            step.payload, step.kind = encode_payload(self.payload)
+        return step
 
 
 @dataclass(frozen=True, slots=True)

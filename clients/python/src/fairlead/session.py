@@ -4,11 +4,23 @@ import asyncio
 from collections import deque
 from collections.abc import Iterable
 
+from fairlead._answers import Answers
 from fairlead._channel import Channel, Stage
 from fairlead._commands import SetupChange
 from fairlead.entries import Sent, StateChanged
 from fairlead.errors import Failure, GatewayUnavailable, OutcomeUnknown, SendFailed, to_seconds, too_long
-from fairlead.options import Payload, Span, Step, encode_payload, seconds, to_bytes, to_duration
+from fairlead.options import (
+    BeforeDial,
+    Headers,
+    Payload,
+    Span,
+    Step,
+    Target,
+    encode_payload,
+    seconds,
+    to_bytes,
+    to_duration,
+)
 from fairlead.reader import Reader
 from fairlead.v1 import session_pb2 as pb
 from fairlead.v1.enums import Phase, Reason, SessionState
@@ -23,8 +35,17 @@ class Session(Reader):
     the setup as it is then. It never does so after Superseded.
     """
 
-    def __init__(self, channel: Channel, open_timeout: float, max_send_bytes: int, *, raw: bool) -> None:
+    def __init__(
+        self,
+        channel: Channel,
+        open_timeout: float,
+        max_send_bytes: int,
+        *,
+        raw: bool,
+        before_dial: BeforeDial | None = None,
+    ) -> None:
         super().__init__(channel, open_timeout)
+        self._answers = Answers(channel, before_dial, max_send_bytes, raw=raw)
         self._raw = raw
         self._max_send_bytes = max_send_bytes
         self._pongs: dict[bytes, deque[asyncio.Future[float]]] = {}
@@ -121,6 +142,17 @@ class Session(Reader):
         """
         await self._channel.wait_attached(0)
         await self._channel.perform(pb.Command(reconnect=pb.Reconnect()))
+
+    async def set_target(self, url: str, headers: Headers = ()) -> None:
+        """Say where the next transport goes; the one that is there goes on.
+
+        url: any host that the egress rules allow; the scheme must be the session's. headers: in place of those before.
+        Holds until the client opens the session again, after a lost stream to the gateway: before_dial is asked anew.
+
+        Raises SendFailed if refused, OutcomeUnknown if the stream to the gateway is lost.
+        """
+        await self._channel.wait_attached(0)
+        await self._channel.perform(pb.Command(set_target=pb.SetTarget(target=Target(url, headers).to_proto())))
 
     async def close(self, code: int = 0, reason: str = "", *, timeout: Span = 15) -> None:
         """Close the session for all its subscribers, with a close frame to the exchange, and wait for its end.
