@@ -4,20 +4,40 @@
 #include <utility>
 
 namespace fairlead {
+namespace {
 
-void Outbox::Wait(Outgoing item, SteadyTime deadline) {
+size_t Cost(const Outgoing& item) { return kOutgoingBytes + item.payload.size(); }
+
+}  // namespace
+
+// ---- SendQueue. ----
+
+void SendQueue::Wait(Outgoing item, SteadyTime deadline) {
   bytes_ += Cost(item);
   waiting_.push_back({deadline, std::move(item)});
 }
 
+std::vector<Outgoing> SendQueue::Expired(SteadyTime now) {
+  std::vector<Outgoing> expired;
+  std::erase_if(waiting_, [&](Waiting& waiting) {
+    if (waiting.deadline > now) return false;
+    bytes_ -= Cost(waiting.item);
+    expired.push_back(std::move(waiting.item));
+    return true;
+  });
+  return expired;
+}
+
+std::optional<SteadyTime> SendQueue::NextDeadline() const {
+  if (waiting_.empty()) return std::nullopt;
+  return std::ranges::min_element(waiting_, {}, &Waiting::deadline)->deadline;
+}
+
+// ---- Outbox. ----
+
 void Outbox::Bind(Outgoing item) {
   bytes_ += Cost(item);
   bound_.push_back(std::move(item));
-}
-
-void Outbox::BindWaiting() {
-  for (Waiting& waiting : waiting_) bound_.push_back(std::move(waiting.item));
-  waiting_.clear();
 }
 
 const Outgoing* Outbox::Next() {
@@ -45,19 +65,6 @@ Outbox::Left Outbox::TransportEnded() {
   return left;
 }
 
-std::vector<Outgoing> Outbox::Expired(SteadyTime now) {
-  std::vector<Outgoing> expired;
-  std::erase_if(waiting_, [&](Waiting& waiting) {
-    if (waiting.deadline > now) return false;
-    bytes_ -= Cost(waiting.item);
-    expired.push_back(std::move(waiting.item));
-    return true;
-  });
-  return expired;
-}
-
-std::vector<Outgoing> Outbox::Abandon() { return Expired(SteadyTime::max()); }
-
 std::vector<Outgoing> Outbox::Withdraw() {
   std::vector<Outgoing> withdrawn;
   std::erase_if(bound_, [&](Outgoing& item) {
@@ -66,13 +73,7 @@ std::vector<Outgoing> Outbox::Withdraw() {
     withdrawn.push_back(std::move(item));
     return true;
   });
-  for (Outgoing& item : Abandon()) withdrawn.push_back(std::move(item));
   return withdrawn;
-}
-
-std::optional<SteadyTime> Outbox::NextDeadline() const {
-  if (waiting_.empty()) return std::nullopt;
-  return std::ranges::min_element(waiting_, {}, &Waiting::deadline)->deadline;
 }
 
 }  // namespace fairlead

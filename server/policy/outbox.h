@@ -1,5 +1,5 @@
-// What a session is about to write: the sends that wait for an OPEN transport, and what is bound to the transport that
-// is there. What is bound to one transport is never written to the next.
+// What a session is about to write: the sends that wait for an OPEN transport, and what is bound to a transport. What
+// is bound to one is never written to another.
 #pragma once
 
 #include <cstdint>
@@ -25,17 +25,36 @@ struct Outgoing {
   bool reserves_setup = false;  // Counts against the limits of the setup while it waits to be stored.
 };
 
+// What an item counts beyond its payload.
+inline constexpr size_t kOutgoingBytes = 64;
+
+// Of a session: sends that wait for an OPEN transport.
+class SendQueue {
+ public:
+  // Waits for Release until the deadline.
+  void Wait(Outgoing item, SteadyTime deadline);
+  // A transport is OPEN: what waited is to be bound to it, in order.
+  std::vector<Outgoing> Release() { return Expired(SteadyTime::max()); }
+  // What the deadline has come for.
+  std::vector<Outgoing> Expired(SteadyTime now);
+  std::optional<SteadyTime> NextDeadline() const;
+
+  size_t bytes() const { return bytes_; }
+
+ private:
+  struct Waiting {
+    SteadyTime deadline;
+    Outgoing item;
+  };
+  std::deque<Waiting> waiting_;
+  size_t bytes_ = 0;
+};
+
+// Of a transport.
 class Outbox {
  public:
-  // What an item counts beyond its payload.
-  static constexpr size_t kItemBytes = 64;
-
-  // Waits for BindWaiting until the deadline.
-  void Wait(Outgoing item, SteadyTime deadline);
-  // Goes out on the transport that is there, after what is bound already.
+  // Goes out after what is bound already.
   void Bind(Outgoing item);
-  // A transport is OPEN: what waited is bound to it, in order.
-  void BindWaiting();
 
   // The next to write, which is then in flight; absent when one is in flight or nothing is bound. Valid until the next
   // call.
@@ -50,25 +69,13 @@ class Outbox {
   };
   Left TransportEnded();
 
-  // Waiting items whose deadline has come.
-  std::vector<Outgoing> Expired(SteadyTime now);
-  // All waiting items: the session ends.
-  std::vector<Outgoing> Abandon();
   // What the owner wanted and no write has begun for, in order: another takes its place.
   std::vector<Outgoing> Withdraw();
-  std::optional<SteadyTime> NextDeadline() const;
 
   size_t bytes() const { return bytes_; }
   bool in_flight() const { return in_flight_.has_value(); }
 
  private:
-  struct Waiting {
-    SteadyTime deadline;
-    Outgoing item;
-  };
-  static size_t Cost(const Outgoing& item) { return kItemBytes + item.payload.size(); }
-
-  std::deque<Waiting> waiting_;
   std::deque<Outgoing> bound_;
   std::optional<Outgoing> in_flight_;
   size_t bytes_ = 0;

@@ -1,8 +1,8 @@
-// How a session lives: its states, its transports, its journal. What its owner commands is in session_commands.cc, what
-// it does on a new transport, and asks its owner for, in session_setup.cc.
+// How a session lives: its states, its transports, its journal. What its owner commands is in session_commands.cc.
 #include "session/session.h"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "base/log.h"
@@ -32,27 +32,24 @@ Session::Session(std::string identity, std::string name, std::string epoch, Sess
       journal_(options_.journal),
       setup_(options_.setup),
       retry_timer_(surroundings.timers.MakeTimer()),
-      setup_timer_(surroundings.timers.MakeTimer()),
       expiry_timer_(surroundings.timers.MakeTimer()),
-      liveness_timer_(surroundings.timers.MakeTimer()),
-      linger_timer_(surroundings.timers.MakeTimer()),
-      age_timer_(surroundings.timers.MakeTimer()) {}
+      linger_timer_(surroundings.timers.MakeTimer()) {}
 
 Session::~Session() {
   around_.journal_bytes -= counted_journal_bytes_;
-  around_.send_queue_bytes -= counted_outbox_bytes_;
+  around_.send_queue_bytes -= counted_send_bytes_;
 }
 
 void Session::Begin() { Enter(lifecycle_.Start(around_.timers.Now())); }
 
 void Session::TakeOver(SessionOptions options) {
   const Failure cause{Reason::kSuperseded, Phase::kUnspecified, "another Open took the session over"};
-  for (const Outgoing& item : outbox_.Withdraw())
+  std::vector<Outgoing> withdrawn = leg_ ? leg_->Withdraw() : std::vector<Outgoing>();
+  std::ranges::move(waiting_.Release(), std::back_inserter(withdrawn));
+  for (const Outgoing& item : withdrawn)
     Tell(item, Outcome::kNotSent, Failure{cause.reason, Phase::kNotSent, "not written: " + cause.message});
-  CountOutbox();
+  OutboxChanged();
   ArmExpiry();
-  std::erase_if(pings_, [](const PingUnderWay& ping) { return !ping.heartbeat && !ping.sent_at; });
-  for (PingUnderWay& ping : pings_) ping.former = true;
   if (Subscription* former = Owner()) {
     std::erase(subscriptions_, former);
     former->Supersede({cause, /*session_closed=*/false});
@@ -63,10 +60,18 @@ void Session::TakeOver(SessionOptions options) {
   lifecycle_.Adopt(options_.reconnect);
   journal_.Adopt(options_.journal);
   setup_.Replace(options_.setup);
-  if (!heartbeat_) return;
-  heartbeat_->Adopt(options_.heartbeat, around_.timers.Now());
-  ArmLiveness();
-  ArmAge();
+  if (!leg_) return;
+  leg_->Adopt();
+  leg_->ArmAge(lifecycle_.DrawMaxAge(around_.random()));
+}
+
+void Session::Resume() {
+  if (state() == State::kWaiting) return Enter(lifecycle_.OwnerCame(around_.timers.Now()));
+  if (!leg_ || !leg_->question()) return;
+  const Question& question = *leg_->question();
+  // One who does not answer this has given the target with the options.
+  if (question.key.empty() && !options_.ask_before_dial) return leg_->AnswerDial(target_);
+  Owner()->Asked(question);
 }
 
 // ---- The way up and down: each change of state is announced, then done. ----
@@ -97,13 +102,12 @@ void Session::Enter(StateChange change) {
          0);
   switch (state) {
     case State::kConnecting:
-      return options_.ask_before_dial ? Ask("", options_.dial_timeout) : Dial();
+      return Connect();
     case State::kOpening:
-      return GoOn(setup_.Begin());
+      return leg_->SetUp(generation(), setup_);
     case State::kOpen:
-      outbox_.BindWaiting();
-      ArmExpiry();
-      return Pump();
+      for (Outgoing& item : waiting_.Release()) leg_->Bind(std::move(item));
+      return ArmExpiry();
     case State::kWaiting:
       return;
     case State::kReconnecting:
@@ -119,81 +123,43 @@ void Session::RetryDue() {
   Enter(asks && Owner() == nullptr ? lifecycle_.Park() : lifecycle_.RetryDue());
 }
 
-void Session::Dial() {
-  dialling_ =
-      around_.dialler.Dial({target_.url, target_.headers, options_.websocket, options_.socket, options_.dial_timeout},
-                           [this](std::expected<std::unique_ptr<Transport>, Loss> outcome) {
-                             // This callback lives in what it replaces: keep that until the end.
-                             const auto dialling = std::exchange(dialling_, nullptr);
-                             if (outcome) return Dialled(std::move(*outcome));
-                             Lose(outcome.error());
-                           });
+void Session::Connect() {
+  Leg::Listener& listener = *this;
+  leg_ = std::make_unique<Leg>(options_, around_.dialler, around_.timers, listener);
+  options_.ask_before_dial ? leg_->AskBeforeDial(generation() + 1) : leg_->Dial(target_);
 }
 
-void Session::Dialled(std::unique_ptr<Transport> transport) {
-  transport_ = std::move(transport);
-  last_heard_ = around_.timers.WallNow();
-  dialled_at_ = around_.timers.Now();
-  heartbeat_.emplace(options_.heartbeat, dialled_at_);
-  transport_->Start(*this);
-  ArmLiveness();
-  ArmAge();
-  Enter(lifecycle_.Dialled(last_heard_));
+void Session::Connected() {
+  leg_->ArmAge(lifecycle_.DrawMaxAge(around_.random()));
+  Enter(lifecycle_.Dialled(leg_->last_heard()));
 }
 
-void Session::ArmAge() {
-  const auto age = lifecycle_.DrawMaxAge(around_.random());
-  if (!age) return age_timer_->Cancel();
-  age_timer_->At(dialled_at_ + *age, [this] {
-    if (leaving()) return;
-    Say({.cause = {Reason::kMaxAge, Phase::kUnspecified, "the transport has reached reconnect.max_age"}}, {});
-  });
+void Session::Ready() { Enter(lifecycle_.SetUp(around_.timers.Now())); }
+
+void Session::Asks(Question& question) {
+  question.number = ++questions_;
+  if (Subscription* owner = Owner()) owner->Asked(question);
 }
 
-// We end the transport politely: the loss counts when it has ended.
-void Session::Say(Loss goodbye, CloseCommand close) {
-  const bool saying = leaving();
-  goodbye_ = std::move(goodbye);
-  StopAsking();
-  if (!saying) transport_->Close(close.code, std::move(close.reason));
+void Session::Aged() {
+  leg_->Close({.cause = {Reason::kMaxAge, Phase::kUnspecified, "the transport has reached reconnect.max_age"}});
 }
 
-void Session::Ended(const Loss& loss) {
-  Loss end = loss;
-  if (goodbye_) {
-    end.cause = goodbye_->cause;
-    end.fatal = goodbye_->fatal;
-  }
-  Lose(std::move(end));
-}
-
-// There is no transport any more, or none came of a dial.
-void Session::Lose(Loss loss) {
+void Session::Over(const Loss& loss, const Outbox::Left& left) {
   ReadEnds();
-  StopAsking();
-  if (transport_) {
-    loss.last_heard = last_heard_;
-    const auto transport = std::exchange(transport_, nullptr);
-    heartbeat_.reset();
-    liveness_timer_->Cancel();
-    liveness_due_.reset();
-    age_timer_->Cancel();
-    pings_.clear();
-    heartbeat_queued_ = false;
-    goodbye_.reset();
-    Outbox::Left left = outbox_.TransportEnded();
-    CountOutbox();
-    if (left.in_flight) {
-      Remember(*left.in_flight);
-      Tell(*left.in_flight, Outcome::kUnknown,
-           Failure{loss.cause.reason, Phase::kPartlySent,
-                   "the transport ended while this was being written: " + loss.cause.message});
-    }
-    for (const Outgoing& item : left.not_begun) {
-      Tell(item, Outcome::kNotSent,
-           Failure{loss.cause.reason, Phase::kNotSent,
-                   "the transport ended before this was written: " + loss.cause.message});
-    }
+  const auto gone = std::exchange(leg_, nullptr);
+  if (const auto round_trip = gone->heartbeat_round_trip()) heartbeat_round_trip_ = round_trip;
+  OutboxChanged();
+  if (left.in_flight) {
+    Remember(*left.in_flight);
+    Tell(*left.in_flight, Outcome::kUnknown,
+         Failure{loss.cause.reason, Phase::kPartlySent,
+                 "the transport ended while this was being written: " + loss.cause.message});
+  }
+  for (const Outgoing& item : left.not_begun) {
+    Tell(item, Outcome::kNotSent,
+         Failure{loss.cause.reason, Phase::kNotSent,
+                 "the transport ended before this was written: " + loss.cause.message});
   }
   Enter(closing_ ? lifecycle_.Close(loss) : lifecycle_.Lost(around_.timers.Now(), loss, around_.random()));
 }
@@ -203,19 +169,18 @@ void Session::Close(Failure cause, CloseCommand close) {
   if (closing_) return;
   closing_ = true;
   retry_timer_->Cancel();
-  dialling_.reset();
-  StopAsking();
   Loss goodbye{.cause = std::move(cause)};
-  if (transport_) return Say(std::move(goodbye), std::move(close));
+  if (leg_ && leg_->connected()) return leg_->Close(std::move(goodbye), std::move(close));
+  leg_.reset();
   Enter(lifecycle_.Close(goodbye));
 }
 
 void Session::End(const Failure& cause) {
   const auto self = shared_from_this();  // on_gone_ drops the registry's.
-  for (const Outgoing& item : outbox_.Abandon()) {
+  for (const Outgoing& item : waiting_.Release()) {
     Tell(item, Outcome::kNotSent, Failure{cause.reason, Phase::kNotSent, "the session ended: " + cause.message});
   }
-  CountOutbox();
+  OutboxChanged();
   expiry_timer_->Cancel();
   for (Subscription* subscription : subscriptions_) subscription->EndWith({cause, /*session_closed=*/true});
   // What ended by itself is kept for those who were not there.
@@ -238,70 +203,27 @@ void Session::WhenClosed(std::function<void()> callback) {
 
 // ---- What comes from the exchange. ----
 
-void Session::ReadBegins() { read_ = {.heard = around_.timers.WallNow(), .now = around_.timers.Now()}; }
+void Session::ReadBegins() { read_ = ReadUnderWay{}; }
 
 void Session::ReadEnds() {
   const auto read = std::exchange(read_, std::nullopt);
   if (read && read->entries > 0) WakeSubscriptions(read->entries, read->bytes);
 }
 
-void Session::Received(FrameKind kind, std::string payload) {
-  last_heard_ = read_ ? read_->heard : around_.timers.WallNow();
+void Session::Received(FrameKind kind, std::string payload, WallTime heard) {
   ++counts_.received_frames;
   counts_.received_bytes += payload.size();
-  const bool opening = state() == State::kOpening;
-  // The matches look at the payload before the journal takes it; what follows from them comes after it.
-  heartbeat_->Received(payload, read_ ? read_->now : around_.timers.Now());
-  if (heartbeat_->round_trip()) heartbeat_round_trip_ = heartbeat_->round_trip();
-  const Setup::Verdict verdict = opening && !leaving() ? setup_.Received(payload) : Setup::Verdict::kWait;
   const size_t bytes = payload.size();
-  Append({.generation = generation(), .time = last_heard_, .what = FrameEntry{kind, std::move(payload)}}, bytes);
-  GoOn(verdict);
+  Append({.generation = generation(), .time = heard, .what = FrameEntry{kind, std::move(payload)}}, bytes);
 }
 
-void Session::Ponged(std::string_view payload) {
-  last_heard_ = around_.timers.WallNow();
-  const SteadyTime now = around_.timers.Now();
-  heartbeat_->Pong(now);
-  heartbeat_round_trip_ = heartbeat_->round_trip();
-  // A pong answers the first ping of its payload, and all before it: a peer may answer only its latest (RFC 6455
-  // section 5.5.3).
-  const auto answered = std::ranges::find_if(
-      pings_, [payload](const PingUnderWay& ping) { return ping.sent_at && ping.payload == payload; });
-  if (answered == pings_.end()) return;
-  const PingUnderWay ping = *answered;
-  pings_.erase(pings_.begin(), answered + 1);
-  if (ping.heartbeat || ping.former) return;
-  if (Subscription* owner = Owner()) owner->Ponged(payload, now - *ping.sent_at);
+void Session::Ponged(std::string_view payload, Duration round_trip) {
+  if (Subscription* owner = Owner()) owner->Ponged(payload, round_trip);
 }
 
-// ---- Liveness. ----
-
-void Session::ArmLiveness() {
-  const std::optional<SteadyTime> next = heartbeat_->Next();
-  if (!next || (liveness_due_ && *liveness_due_ <= *next)) return;
-  liveness_due_ = next;
-  liveness_timer_->At(*next, [this] { CheckLiveness(); });
-}
-
-void Session::CheckLiveness() {
-  liveness_due_.reset();
-  if (leaving()) return;  // A goodbye has a timeout of its own.
-  const SteadyTime now = around_.timers.Now();
-  const Heartbeat::Verdict verdict = heartbeat_->Check(now, transport_->BytesAcknowledged());
-  if (verdict.dead) return Lose({.cause = *verdict.dead});
-  if (verdict.beat) {
-    heartbeat_->Beaten(now);
-    // One that is still waiting to be written stands for this one too.
-    if (!std::exchange(heartbeat_queued_, true)) {
-      const HeartbeatPolicy& policy = heartbeat_->policy();
-      Bind({.what = Outgoing::What::kHeartbeat,
-            .ping_frame = policy.what == HeartbeatPolicy::What::kPing,
-            .kind = policy.what == HeartbeatPolicy::What::kBinary ? FrameKind::kBinary : FrameKind::kText,
-            .payload = heartbeat_->NextPayload(around_.timers.WallNow())});
-    }
-  }
-  ArmLiveness();
+std::optional<Duration> Session::heartbeat_round_trip() const {
+  const auto newest = leg_ ? leg_->heartbeat_round_trip() : std::nullopt;
+  return newest ? newest : heartbeat_round_trip_;
 }
 
 // ---- Journal and subscribers. ----
@@ -348,9 +270,15 @@ void Session::CountJournal() {
     around_.reclaim_journals();
 }
 
-void Session::CountOutbox() {
-  around_.send_queue_bytes += outbox_.bytes() - counted_outbox_bytes_;
-  counted_outbox_bytes_ = outbox_.bytes();
+void Session::OutboxChanged() {
+  const size_t bytes = waiting_.bytes() + (leg_ ? leg_->outbox_bytes() : 0);
+  around_.send_queue_bytes += bytes - counted_send_bytes_;
+  counted_send_bytes_ = bytes;
+}
+
+Subscription* Session::Owner() const {
+  const auto owner = std::ranges::find_if(subscriptions_, [](const auto* each) { return each->owner(); });
+  return owner == subscriptions_.end() ? nullptr : *owner;
 }
 
 void Session::Join(Subscription& subscription) {

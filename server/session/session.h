@@ -10,10 +10,11 @@
 #include <vector>
 
 #include "base/limits.h"
-#include "net/dial.h"
 #include "policy/journal.h"
 #include "policy/lifecycle.h"
 #include "policy/outbox.h"
+#include "policy/setup.h"
+#include "session/leg.h"
 #include "session/options.h"
 #include "session/subscription.h"
 
@@ -31,7 +32,7 @@ struct Surroundings {
 };
 
 // Loop thread. Owned by the registry while it lives, and by its subscriptions until they have read its end.
-class Session final : public std::enable_shared_from_this<Session>, private Transport::Listener {
+class Session final : public std::enable_shared_from_this<Session>, private Leg::Listener {
  public:
   // on_gone: it is CLOSED, and nobody is to find it any more.
   Session(std::string identity, std::string name, std::string epoch, SessionOptions options, Surroundings& surroundings,
@@ -91,39 +92,33 @@ class Session final : public std::enable_shared_from_this<Session>, private Tran
   std::vector<std::string> SetupKeys() const { return setup_.Keys(); }
   const std::vector<Subscription*>& subscriptions() const { return subscriptions_; }
   const std::optional<Failure>& last_failure() const { return last_failure_; }
-  std::optional<Duration> heartbeat_round_trip() const { return heartbeat_round_trip_; }
+  std::optional<Duration> heartbeat_round_trip() const;
 
  private:
-  // From the transport.
+  // From the leg.
+  void Connected() override;
+  void Ready() override;
+  void Asks(Question& question) override;
+  bool HasOwner() const override { return Owner() != nullptr; }
+  void Aged() override;
   void ReadBegins() override;
   void ReadEnds() override;
-  void Received(FrameKind kind, std::string payload) override;
-  void Ponged(std::string_view payload) override;
-  void Written() override;
-  void Ended(const Loss& loss) override;
+  void Received(FrameKind kind, std::string payload, WallTime heard) override;
+  void Ponged(std::string_view payload, Duration round_trip) override;
+  void Written(const Outgoing& item) override;
+  void OutboxChanged() override;
+  void Over(const Loss& loss, const Outbox::Left& left) override;
 
   void Enter(StateChange change);
   void RetryDue();
-  void Dial();
-  void Dialled(std::unique_ptr<Transport> transport);
-  void GoOn(Setup::Verdict verdict);
-  void LoseToStep(const std::string& key);
-  void Ask(const std::string& key, Duration timeout);
-  void AskOwner();
-  void StopAsking();
-  void AnswerStep(SendCommand command);
-  Subscription* Owner() const;
-  void ArmAge();
-  void CheckLiveness();
-  void ArmLiveness();
-  void Say(Loss goodbye, CloseCommand close);
-  void Lose(Loss loss);
+  void Connect();
   void End(const Failure& cause);
+  Subscription* Owner() const;
+  bool leaving() const { return leg_ && leg_->leaving(); }
 
   void Accept(Outgoing item, uint64_t generation, Duration max_wait);
   Result<void> CheckRoom(const Outgoing& item) const;
-  void Bind(Outgoing item);
-  void Pump();
+  void AnswerStep(SendCommand command);
   void ArmExpiry();
   void Tell(const Outgoing& item, Outcome outcome, std::optional<Failure> failure = std::nullopt);
   void Tell(uint64_t id, Outcome outcome, std::optional<Failure> failure = std::nullopt);
@@ -131,8 +126,6 @@ class Session final : public std::enable_shared_from_this<Session>, private Tran
   uint64_t Append(Entry entry, size_t bytes);
   void WakeSubscriptions(size_t entries, size_t bytes);
   void CountJournal();
-  void CountOutbox();
-  bool leaving() const { return goodbye_.has_value(); }
 
   const std::string identity_;
   const std::string name_;
@@ -147,41 +140,21 @@ class Session final : public std::enable_shared_from_this<Session>, private Tran
   Lifecycle lifecycle_;
   Journal journal_;
   Setup setup_;
-  Outbox outbox_;
-  std::optional<Heartbeat> heartbeat_;  // Of the transport.
-  std::unique_ptr<Dialling> dialling_;
-  std::unique_ptr<Transport> transport_;
-  std::optional<Loss> goodbye_;  // We are closing the transport, and this is why.
-  bool closing_ = false;         // And the session with it.
+  SendQueue waiting_;
+  std::unique_ptr<Leg> leg_;  // While there is a transport, or one is being made.
+  bool closing_ = false;
+  uint64_t questions_ = 0;
 
   std::unique_ptr<Timer> retry_timer_;
-  std::unique_ptr<Timer> setup_timer_;  // Of a setup step, and of a question before the dial.
   std::unique_ptr<Timer> expiry_timer_;
-  std::unique_ptr<Timer> liveness_timer_;
   std::unique_ptr<Timer> linger_timer_;
-  std::unique_ptr<Timer> age_timer_;
-  SteadyTime dialled_at_;
-  std::optional<SteadyTime> liveness_due_;
 
-  // Pings whose pong has not come, in the order in which they are written; a heartbeat's has no command.
-  struct PingUnderWay {
-    std::string payload;
-    std::optional<SteadyTime> sent_at;  // Absent: it waits to be written.
-    bool heartbeat = false;
-    bool former = false;  // A former owner's: nobody is told of its pong.
-  };
-  std::deque<PingUnderWay> pings_;
-  std::optional<Question> question_;  // The one that is open.
-  uint64_t questions_ = 0;
-  bool heartbeat_queued_ = false;
   // Of sends that are to be stored as setup steps and have no outcome yet.
   size_t reserved_setup_steps_ = 0;
   size_t reserved_setup_bytes_ = 0;
 
-  // While the frames of one read come: they have one time, and subscribers are woken once.
+  // While the frames of one read come subscribers are woken once.
   struct ReadUnderWay {
-    WallTime heard;
-    SteadyTime now;
     size_t entries = 0;
     size_t bytes = 0;
   };
@@ -190,11 +163,10 @@ class Session final : public std::enable_shared_from_this<Session>, private Tran
   std::vector<Subscription*> subscriptions_;
   bool is_new_ = true;
   Counts counts_;
-  WallTime last_heard_;
   std::optional<Failure> last_failure_;
-  std::optional<Duration> heartbeat_round_trip_;
-  size_t counted_journal_bytes_ = 0;  // What the surroundings have counted of this session.
-  size_t counted_outbox_bytes_ = 0;
+  std::optional<Duration> heartbeat_round_trip_;  // Of transports that have ended.
+  size_t counted_journal_bytes_ = 0;              // What the surroundings have counted of this session.
+  size_t counted_send_bytes_ = 0;
 };
 
 }  // namespace fairlead

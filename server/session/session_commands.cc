@@ -33,9 +33,8 @@ void Session::Send(SendCommand command) {
 
 void Session::Ping(uint64_t id, std::string payload) {
   Outgoing item{.what = Outgoing::What::kPing, .ping_frame = true, .payload = std::move(payload), .id = id};
-  const auto unanswered = std::ranges::count(pings_, false, &PingUnderWay::heartbeat);
   const size_t limit = around_.limits.unanswered_pings;
-  if (static_cast<size_t>(unanswered) >= limit) {
+  if (leg_ && leg_->UnansweredPings() >= limit) {
     return Tell(item, Outcome::kNotSent,
                 NotSent(Reason::kLimitReached,
                         "limits.unanswered_pings, " + std::to_string(limit) + ": pings wait for their pong")
@@ -60,18 +59,16 @@ void Session::Accept(Outgoing item, uint64_t generation, Duration max_wait) {
                   "the session is " + std::string(Name(state())) + "; a max_wait would wait for OPEN");
   }
   if (auto room = CheckRoom(item); !room) return Tell(item, Outcome::kNotSent, room.error());
-  if (open) {
-    return Bind(std::move(item));
-  }
-  outbox_.Wait(std::move(item), around_.timers.Now() + max_wait);
-  CountOutbox();
+  if (open) return leg_->Bind(std::move(item));
+  waiting_.Wait(std::move(item), around_.timers.Now() + max_wait);
+  OutboxChanged();
   ArmExpiry();
 }
 
 Result<void> Session::CheckRoom(const Outgoing& item) const {
-  const size_t bytes = Outbox::kItemBytes + item.payload.size();
+  const size_t bytes = kOutgoingBytes + item.payload.size();
   const Limits& limits = around_.limits;
-  if (outbox_.bytes() + bytes > limits.send_queue_bytes) {
+  if (counted_send_bytes_ + bytes > limits.send_queue_bytes) {
     return NotSent(Reason::kLimitReached, "limits.send_queue_bytes, " + std::to_string(limits.send_queue_bytes) +
                                               ": sends of this session are waiting to be written");
   }
@@ -84,62 +81,24 @@ Result<void> Session::CheckRoom(const Outgoing& item) const {
 }
 
 void Session::ArmExpiry() {
-  const std::optional<SteadyTime> next = outbox_.NextDeadline();
+  const std::optional<SteadyTime> next = waiting_.NextDeadline();
   if (!next) return expiry_timer_->Cancel();
   expiry_timer_->At(*next, [this] {
-    for (const Outgoing& item : outbox_.Expired(around_.timers.Now())) {
+    for (const Outgoing& item : waiting_.Expired(around_.timers.Now())) {
       Tell(item, Outcome::kNotSent,
            Failure{Reason::kWaitExpired, Phase::kNotSent,
                    "no OPEN transport within max_wait; the session is " + std::string(Name(state()))});
     }
-    CountOutbox();
+    OutboxChanged();
     ArmExpiry();
   });
 }
 
-// Goes out on the transport that is there. Pings count as under way from here on: their limit holds for those that
-// wait, too.
-void Session::Bind(Outgoing item) {
-  if (item.ping_frame) {
-    const bool heartbeat = item.what == Outgoing::What::kHeartbeat;
-    // A heartbeat stands for those before it, which a peer may never answer.
-    if (heartbeat) std::erase_if(pings_, [](const PingUnderWay& ping) { return ping.heartbeat; });
-    pings_.push_back({item.payload, std::nullopt, heartbeat});
-  }
-  outbox_.Bind(std::move(item));
-  Pump();
-}
-
-// One write is under way at a time.
-void Session::Pump() {
-  if (transport_ && !leaving()) {
-    if (const Outgoing* next = outbox_.Next()) {
-      const SteadyTime now = around_.timers.Now();
-      heartbeat_->WriteBegan(now);
-      if (next->what == Outgoing::What::kHeartbeat) heartbeat_->BeatBegan(now);
-      ArmLiveness();
-      if (next->ping_frame) {
-        std::ranges::find_if(pings_, [](const PingUnderWay& ping) { return !ping.sent_at; })->sent_at = now;
-        transport_->Ping(next->payload);
-      } else {
-        transport_->Write(next->kind, next->payload);
-      }
-    }
-  }
-  CountOutbox();
-}
-
-void Session::Written() {
-  const Outgoing item = outbox_.Written();
-  heartbeat_->WriteEnded();
+void Session::Written(const Outgoing& item) {
   if (!item.ping_frame) ++counts_.sent_frames;
   counts_.sent_bytes += item.payload.size();
-  if (item.what == Outgoing::What::kHeartbeat) heartbeat_queued_ = false;
   Remember(item);
   Tell(item, Outcome::kWritten);
-  Pump();
-  if (item.what == Outgoing::What::kSetup && state() == State::kOpening && !leaving())
-    GoOn(setup_.Written(item.setup_key));
 }
 
 // Write and memory change in one step: what the exchange has, or may have, is what the next transport gets.
@@ -154,14 +113,48 @@ void Session::Reconnect(uint64_t id) {
     return Tell(id, Outcome::kNotSent, Failure{Reason::kNotOpen, Phase::kNotSent, "the session is closing"});
   }
   Tell(id, Outcome::kDone);
-  if (transport_) {
+  if (leg_ && leg_->connected()) {
     if (!leaving()) {
-      Say({.cause = {Reason::kReconnectRequested, Phase::kUnspecified, "the owner asked for a new transport"}}, {});
+      leg_->Close({.cause = {Reason::kReconnectRequested, Phase::kUnspecified, "the owner asked for a new transport"}});
     }
   } else if (state() == State::kReconnecting) {
     retry_timer_->Cancel();
     RetryDue();
   }
+}
+
+void Session::SetTarget(Target target) { target_ = std::move(target); }
+
+Result<void> Session::Answer(uint64_t number, std::optional<Target> target) {
+  const Question* question = leg_ && leg_->question() ? &*leg_->question() : nullptr;
+  if (question == nullptr || !question->key.empty() || question->number != number) {
+    return NotSent(Reason::kNotAsked, "answer.number: nothing with this number is asked before a dial" +
+                                          std::string(number < questions_ ? " any more" : ""));
+  }
+  if (target) target_ = std::move(*target);
+  leg_->AnswerDial(target_);
+  return {};
+}
+
+// The owner's frame for a step that asks: written now, though the session is not OPEN.
+void Session::AnswerStep(SendCommand command) {
+  Outgoing item{.what = Outgoing::What::kSetup,
+                .kind = command.kind,
+                .payload = std::move(command.payload),
+                .id = command.id,
+                .setup_key = std::move(command.answers)};
+  const auto refuse = [&](Reason reason, std::string message) {
+    Tell(item, Outcome::kNotSent, Failure{reason, Phase::kNotSent, std::move(message)});
+  };
+  const bool opening = state() == State::kOpening && !leaving();
+  if (!opening || command.generation != generation()) {
+    return refuse(Reason::kWrongGeneration, "the transport is of generation " + std::to_string(generation()) +
+                                                (opening ? "" : " and not being set up") + ", the answer is for " +
+                                                std::to_string(command.generation));
+  }
+  if (auto room = CheckRoom(item); !room) return Tell(item, Outcome::kNotSent, room.error());
+  if (!leg_->AnswerStep(item))
+    refuse(Reason::kNotAsked, "send.answers: setup step \"" + item.setup_key + "\" is not being asked for");
 }
 
 // Every send comes by here once, whatever becomes of it.

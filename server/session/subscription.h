@@ -15,14 +15,7 @@
 namespace fairlead {
 
 class Session;
-
-// What a session asks its owner for; of fairlead.v1.Asked.
-struct Question {
-  std::string key;          // The setup step whose frame is wanted; empty: whether to dial, and where to.
-  uint64_t generation = 0;  // Of the transport that it is for.
-  uint64_t number = 0;      // Of the session's questions, from 1.
-  WallTime deadline;
-};
+struct Question;
 
 // Of fairlead.v1.Overflow and Start.
 enum class Overflow { kSkip, kDetach };

@@ -96,6 +96,11 @@ class RecordedStream final : public Channels::Stream {
                                               std::to_string(event.gap().to_sequence()));
       case v1::Event::kPong:
         return Add(event.pong().channel(), "pong " + event.pong().payload());
+      case v1::Event::kAsked:
+        EXPECT_TRUE(next_.contains(event.asked().channel())) << "asked before it is attached";
+        return Add(event.asked().channel(), "asked " + event.asked().key() + " g" +
+                                                std::to_string(event.asked().generation()) + " #" +
+                                                std::to_string(event.asked().number()));
       case v1::Event::kEnded: {
         const v1::Ended& ended = event.ended();
         EXPECT_EQ(next_.erase(ended.channel()), 1u) << "ended twice";

@@ -39,69 +39,84 @@ TEST(Outbox, WritesOneAtATimeInOrder) {
   EXPECT_EQ(outbox.Next(), nullptr);
 }
 
-TEST(Outbox, WhatWaitsIsBoundInOrderBehindWhatIsBound) {
-  Outbox outbox;
-  outbox.Wait(Item(2), kStart + 5s);
-  outbox.Wait(Item(3), kStart + 1s);
-  EXPECT_EQ(outbox.Next(), nullptr) << "waiting is not bound";
-  outbox.Bind(Item(1));
-  outbox.BindWaiting();
-  EXPECT_FALSE(outbox.NextDeadline());
-  for (const uint64_t id : {1, 2, 3}) {
-    EXPECT_EQ(outbox.Next()->id, id);
-    outbox.Written();
-  }
+TEST(SendQueue, ReleasesInOrder) {
+  SendQueue queue;
+  queue.Wait(Item(1), kStart + 5s);
+  queue.Wait(Item(2), kStart + 1s);
+  EXPECT_THAT(Ids(queue.Release()), ElementsAre(1, 2));
+  EXPECT_FALSE(queue.NextDeadline());
+  EXPECT_THAT(queue.Release(), IsEmpty());
 }
 
-TEST(Outbox, TheTransportsEndReturnsWhatWasBoundAndKeepsWhatWaits) {
+TEST(Outbox, TheTransportsEndReturnsWhatWasBound) {
   Outbox outbox;
   outbox.Bind(Item(1));
   outbox.Bind(Item(2));
   outbox.Bind(Item(3));
-  outbox.Wait(Item(4), kStart + 1s);
   outbox.Next();
   const Outbox::Left left = outbox.TransportEnded();
   ASSERT_TRUE(left.in_flight);
   EXPECT_EQ(left.in_flight->id, 1u);
   EXPECT_THAT(Ids(left.not_begun), ElementsAre(2, 3));
   EXPECT_EQ(outbox.Next(), nullptr);
-  EXPECT_EQ(outbox.NextDeadline(), kStart + 1s);
   const Outbox::Left nothing = outbox.TransportEnded();
   EXPECT_FALSE(nothing.in_flight);
   EXPECT_THAT(nothing.not_begun, IsEmpty());
 }
 
-TEST(Outbox, WaitingExpires) {
-  Outbox outbox;
-  outbox.Wait(Item(1), kStart + 2s);
-  outbox.Wait(Item(2), kStart + 1s);
-  outbox.Wait(Item(3), kStart + 3s);
-  EXPECT_EQ(outbox.NextDeadline(), kStart + 1s);
-  EXPECT_THAT(outbox.Expired(kStart), IsEmpty());
-  EXPECT_THAT(Ids(outbox.Expired(kStart + 2s)), ElementsAre(1, 2));
-  EXPECT_EQ(outbox.NextDeadline(), kStart + 3s);
-  EXPECT_THAT(Ids(outbox.Abandon()), ElementsAre(3));
-  EXPECT_FALSE(outbox.NextDeadline());
+TEST(SendQueue, WaitingExpires) {
+  SendQueue queue;
+  queue.Wait(Item(1), kStart + 2s);
+  queue.Wait(Item(2), kStart + 1s);
+  queue.Wait(Item(3), kStart + 3s);
+  EXPECT_EQ(queue.NextDeadline(), kStart + 1s);
+  EXPECT_THAT(queue.Expired(kStart), IsEmpty());
+  EXPECT_THAT(Ids(queue.Expired(kStart + 2s)), ElementsAre(1, 2));
+  EXPECT_EQ(queue.NextDeadline(), kStart + 3s);
+}
+
+TEST(SendQueue, CountsBytesUntilAnItemLeaves) {
+  SendQueue queue;
+  queue.Wait(Item(1, "12345"), kStart);
+  queue.Wait(Item(2, "123"), kStart + 1s);
+  EXPECT_EQ(queue.bytes(), 69u + 67u);
+  queue.Expired(kStart);
+  EXPECT_EQ(queue.bytes(), 67u);
+  queue.Release();
+  EXPECT_EQ(queue.bytes(), 0u);
 }
 
 TEST(Outbox, CountsBytesUntilAnItemLeaves) {
   Outbox outbox;
-  outbox.Wait(Item(1, "12345"), kStart);
+  outbox.Bind(Item(1, "12345"));
   outbox.Bind(Item(2, "123"));
   EXPECT_EQ(outbox.bytes(), 69u + 67u);
   outbox.Next();
   EXPECT_EQ(outbox.bytes(), 69u + 67u) << "until it is written";
   outbox.Written();
-  EXPECT_EQ(outbox.bytes(), 69u);
-  outbox.BindWaiting();
-  EXPECT_EQ(outbox.bytes(), 69u);
+  EXPECT_EQ(outbox.bytes(), 67u);
   outbox.TransportEnded();
   EXPECT_EQ(outbox.bytes(), 0u);
+}
+
+TEST(Outbox, GivesTheOwnersBackOnceAndKeepsItsOwn) {
+  Outbox outbox;
+  outbox.Bind(Item(1));
+  outbox.Bind(Item(2));
+  outbox.Bind({.what = Outgoing::What::kSetup, .payload = "login", .id = 3});
+  outbox.Bind({.what = Outgoing::What::kHeartbeat, .payload = "ping"});
+  outbox.Bind({.what = Outgoing::What::kPing, .payload = "", .id = 4});
+  outbox.Next();
+  EXPECT_THAT(Ids(outbox.Withdraw()), ElementsAre(2, 4)) << "the first is being written";
+  EXPECT_THAT(outbox.Withdraw(), IsEmpty());
+  EXPECT_EQ(outbox.Written().id, 1u);
+  EXPECT_EQ(outbox.Next()->id, 3u);
 }
 
 // Every item leaves exactly once; nothing bound to one transport is written to the next; the count returns to zero.
 TEST(Outbox, KeepsItsPromisesWhateverHappens) {
   ForEachSeed(300, [](Draws& draws) {
+    SendQueue queue;
     Outbox outbox;
     SteadyTime now = kStart;
     uint64_t last_id = 0;
@@ -126,7 +141,7 @@ TEST(Outbox, KeepsItsPromisesWhateverHappens) {
       switch (draws.Below(8)) {
         case 0:
         case 1:
-          outbox.Wait(make(), now + draws.Milliseconds(300));
+          queue.Wait(make(), now + draws.Milliseconds(300));
           waiting.insert(last_id);
           break;
         case 2:
@@ -137,7 +152,7 @@ TEST(Outbox, KeepsItsPromisesWhateverHappens) {
         case 4:
           for (const uint64_t id : waiting) bound_to[id] = transport;
           waiting.clear();
-          outbox.BindWaiting();
+          for (Outgoing& item : queue.Release()) outbox.Bind(std::move(item));
           break;
         case 5:
           if (outbox.in_flight()) {
@@ -149,7 +164,7 @@ TEST(Outbox, KeepsItsPromisesWhateverHappens) {
           }
           break;
         case 6:
-          for (const Outgoing& item : outbox.Expired(now)) {
+          for (const Outgoing& item : queue.Expired(now)) {
             EXPECT_TRUE(waiting.contains(item.id));
             leaves(item);
           }
@@ -162,14 +177,14 @@ TEST(Outbox, KeepsItsPromisesWhateverHappens) {
             ++transport;
           }
       }
-      EXPECT_EQ(outbox.bytes(), bytes);
+      EXPECT_EQ(queue.bytes() + outbox.bytes(), bytes);
     }
     const Outbox::Left ended = outbox.TransportEnded();
     if (ended.in_flight) leaves(*ended.in_flight);
     for (const Outgoing& item : ended.not_begun) leaves(item);
-    for (const Outgoing& item : outbox.Abandon()) leaves(item);
+    for (const Outgoing& item : queue.Release()) leaves(item);
     EXPECT_EQ(left.size(), last_id);
-    EXPECT_EQ(outbox.bytes(), 0u);
+    EXPECT_EQ(queue.bytes() + outbox.bytes(), 0u);
   });
 }
 

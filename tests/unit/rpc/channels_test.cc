@@ -62,6 +62,26 @@ TEST(Channels, AttachedComesBeforeAnyEntry) {
                                     "2 text hello @4"));
 }
 
+TEST(Channels, QuestionsComeBehindAttachedAlsoToTheNextOwnerAndWhileHeld) {
+  constexpr char kAsking[] =
+      R"(open { session: "md" target { url: "ws://h/" } ask_before_dial: true setup { key: "login" ask: true } })";
+  Attached a;
+  a.Command(kAsking);
+  EXPECT_THAT(a.Read(), ElementsAre("1 attached md NEW 1..0", "1 asked  g1 #1", "1 CONNECTING @1"));
+  a.Command(kAsking, 2);
+  EXPECT_THAT(a.Read(), ElementsAre("2 attached md LIVE 1..1", "2 asked  g1 #1", "1 ended SUPERSEDED"));
+  a.Command("hold { on: true }", 2);
+  a.Command(R"(answer { number: 1 target { url: "ws://other/" } })", 2, 5);
+  EXPECT_THAT(a.Read(), ElementsAre("2 result 5 DONE @0"));
+  a.dialler.Accept();
+  EXPECT_THAT(a.Read(), ElementsAre("2 asked login g1 #2"));
+  a.Command(R"(send { payload: "signed" answers: "login" generation: 1 })", 2);
+  EXPECT_THAT(a.dialler.peer().Messages(), ElementsAre("signed"));
+  a.Command("hold { }", 2);
+  EXPECT_THAT(a.Read(), ElementsAre("2 OPENING @2", "2 OPEN @3"));
+  EXPECT_EQ(a.dialler.requests[0].url.host, "other");
+}
+
 TEST(Channels, WrongCommandsAreAnsweredAndTheOthersGoOn) {
   Attached a;
   a.Open(1);
@@ -87,8 +107,11 @@ TEST(Channels, WrongCommandsAreAnsweredAndTheOthersGoOn) {
       {R"(send { payload: "\xff" })", 1, "INVALID_FIELD"},
       {"close { code: 1 }", 1, "INVALID_FIELD"},
       {"reconnect { make_before_break: true }", 1, "NOT_IMPLEMENTED"},
-      {"set_target { }", 1, "NOT_IMPLEMENTED"},
-      {"answer { }", 1, "NOT_IMPLEMENTED"},
+      {"set_target { }", 1, "INVALID_FIELD"},
+      {R"(set_target { target { url: "ws://x/" } })", 2, "NOT_OWNER"},
+      {"answer { number: 1 }", 1, "NOT_ASKED"},
+      {"answer { number: 1 }", 2, "NOT_OWNER"},
+      {R"(send { payload: "x" answers: "login" generation: 1 })", 2, "NOT_OWNER"},
   };
   uint64_t id = 0;
   for (const Case& each : cases) {
