@@ -98,8 +98,7 @@ async def test_fresh_credentials_through_reconnects(
                 await ledger.read_to(session, generation=drop + 1)
                 assert session.position
                 start = session.position
-                if make is tokened:
-                    await eventually(private.tokens_expired, "the token has expired")
+                private.expire_tokens()
                 if drop in AWAY:
                     break
                 await private.drop()
