@@ -95,6 +95,11 @@ class Process:
         return self._process.pid
 
     @property
+    def resident_bytes(self) -> int:
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmRSS:"))
+
+    @property
     def running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
