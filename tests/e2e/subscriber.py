@@ -16,7 +16,7 @@ import fairlead
 def told(entry: fairlead.Entry) -> str:
     match entry:
         case fairlead.Frame():
-            return f"entry {entry.sequence} {entry.payload.split()[0].decode()}"
+            return f"entry {entry.sequence} {entry.payload.split(maxsplit=1)[0].decode()}"
         case fairlead.StateChanged():
             return f"entry {entry.sequence} {entry.state.name}"
         case fairlead.CommandResult():
