@@ -49,11 +49,15 @@ async def test_stopped_processes(
     async def feed(last: int) -> None:
         """Up to this number; the others have all of it in the end."""
         nonlocal sent
+
+        def all_have_it() -> bool:
+            return all(account[-1][-1] == str(sent) for account in accounts)
+
         while sent < last:
             for _ in range(min(AT_ONCE, last - sent)):
                 sent += 1
                 await exchange.send(text=str(sent) + filling)
-            await eventually(lambda: all(each[-1][-1] == str(sent) for each in accounts), f"the others have {sent}")
+            await eventually(all_have_it, f"the others have {sent}")
 
     async with AsyncExitStack() as stack:
         owner = endpoint.session(client, "/idle", name="many", retention=retention)
@@ -72,7 +76,7 @@ async def test_stopped_processes(
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         for reader, account in zip(readers, accounts, strict=True):
             tasks.create_task(keep(reader, account))
-            await eventually(lambda account=account: account, "it reads")
+        await eventually(lambda: all(accounts), "they read")
 
         await feed(PHASES[0])
         for each in stopped:
