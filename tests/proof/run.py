@@ -309,15 +309,13 @@ def page(figures: dict[str, list[float]], rounds: int) -> str:
         "NOT_SENT, or twice, or on another generation; a WRITTEN order is missing only from the end of a transport",
         "that then ended; each order has one result, or was never handed over.",
         "",
-        f"*subscribers*: a feed of {crowd.NUMBERS:,} numbers of {crowd.FRAME_BYTES} B at {crowd.RATE:,} a second, read",
-        f"by {crowd.READERS} subscribers in {crowd.PROCESSES} processes, each with a connection of its own and",
-        f"`max_delay` of {crowd.DELAY_S * 1e3:.0f} ms; then beside {crowd.STOPPED} more, whose processes are stopped"
-        " with SIGSTOP until the feed",
-        f"has ended. The journal holds {crowd.JOURNAL_BYTES // 1024} KiB. Told is how long a number takes from when the"
-        " exchange owes it",
-        "to the subscriber. Checked is that the others get every number, that what a stopped one gets when it goes on",
-        "is complete but for one gap, of exactly what the journal no longer held, and that with DETACH it is ended",
-        "and told where to go on.",
+        f"*subscribers*: a feed of {crowd.NUMBERS:,} numbers of {crowd.FRAME_BYTES} B at {crowd.RATE:,} a second,",
+        f"{crowd.READERS} subscribers in {crowd.PROCESSES} processes, each with its own connection and",
+        f"`max_delay` of {crowd.DELAY_S * 1e3:.0f} ms; then beside {crowd.STOPPED} more, whose processes are stopped with",
+        f"SIGSTOP until the feed has ended. The journal holds {crowd.JOURNAL_BYTES // 1024} KiB. Told is how long a number",
+        "takes from when the exchange owes it to the subscriber. Checked is that the others get every number, and that",
+        "what a stopped one gets when it goes on is complete but for one gap, of exactly what the journal no longer",
+        "held; with DETACH it is first ended, and told where to go on.",
         "",
     ]
     return "\n".join(lines)
