@@ -311,11 +311,11 @@ def page(figures: dict[str, list[float]], rounds: int) -> str:
         "",
         f"*subscribers*: a feed of {crowd.NUMBERS:,} numbers of {crowd.FRAME_BYTES} B at {crowd.RATE:,} a second,",
         f"{crowd.READERS} subscribers in {crowd.PROCESSES} processes, each with its own connection and",
-        f"`max_delay` of {crowd.DELAY_S * 1e3:.0f} ms; then beside {crowd.STOPPED} more, whose processes are stopped with",
-        f"SIGSTOP until the feed has ended. The journal holds {crowd.JOURNAL_BYTES // 1024} KiB. Told is how long a number",
-        "takes from when the exchange owes it to the subscriber. Checked is that the others get every number, and that",
-        "what a stopped one gets when it goes on is complete but for one gap, of exactly what the journal no longer",
-        "held; with DETACH it is first ended, and told where to go on.",
+        f"`max_delay` of {crowd.DELAY_S * 1e3:.0f} ms; then beside {crowd.STOPPED} more, whose processes are stopped",
+        f"(SIGSTOP) until the feed has ended. The journal holds {crowd.JOURNAL_BYTES // 1024} KiB. Told is how long a",
+        "number takes from when the exchange owes it to the subscriber. Checked is that the others get every number,",
+        "and that what a stopped one gets when it goes on is complete but for one gap, of exactly what the journal no",
+        "longer held; with DETACH it is first ended, and told where to go on.",
         "",
     ]
     return "\n".join(lines)
