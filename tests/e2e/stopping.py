@@ -83,7 +83,7 @@ def check_account(lines: list[list[str]], last: int) -> list[tuple[int, int]]:
                 gaps.append((int(first), int(to)))
                 number += int(to) - position
                 position = int(to)
-            case ["ended", *_]:
+            case ["ended" | "detached", *_]:
                 pass
             case _:
                 raise AssertionError(f"unexpected: {line}")
