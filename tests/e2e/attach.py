@@ -104,7 +104,9 @@ class Attachment:
 
     async def read(self) -> list[Item]:
         """Waits for the next message; its items are also kept for `hear`."""
-        response = await asyncio.wait_for(self._call.read(), PATIENCE_S)
+        # Not wait_for: it swallows a cancellation that comes together with a message.
+        async with asyncio.timeout(PATIENCE_S):
+            response = await self._call.read()
         if not isinstance(response, AttachResponse):
             status = await self.status()
             raise StreamOver(f"the stream ended with {status}; not asked for: {self._items[-20:]}")

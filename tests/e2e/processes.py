@@ -95,6 +95,19 @@ class Process:
         return self._process.pid
 
     @property
+    def resident_bytes(self) -> int:
+        return self._memory("VmRSS")
+
+    @property
+    def peak_bytes(self) -> int:
+        """The most that was ever resident."""
+        return self._memory("VmHWM")
+
+    def _memory(self, field: str) -> int:
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith(f"{field}:"))
+
+    @property
     def running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 

@@ -28,6 +28,8 @@ from tests.e2e.endpoints import Endpoint
 from tests.e2e.processes import ROOT, Exchange, Gateway
 from tests.e2e.recorder import NAME as RECORDED
 from tests.e2e.resuming import check_orders, check_whole, recorder, trade_through_outages, trader
+from tests.proof import subscribers as crowd
+from tests.proof.subscribers import subscribers
 
 PAGE = ROOT / "docs/proof.md"
 SESSIONS = 100
@@ -228,18 +230,16 @@ async def orders(gateway: Gateway, exchange: Exchange) -> dict[str, float]:
     }
 
 
-async def measure(rounds: int) -> dict[str, list[float]]:
-    measurements: list[Callable[[Gateway, Exchange], Awaitable[dict[str, float]]]] = [
-        idle,
-        saturated,
-        outage,
-        resume,
-        orders,
-    ]
+MEASUREMENTS: dict[str, Callable[[Gateway, Exchange], Awaitable[dict[str, float]]]] = {
+    measurement.__name__: measurement for measurement in (idle, saturated, outage, resume, orders, subscribers)
+}
+
+
+async def measure(rounds: int, names: list[str]) -> dict[str, list[float]]:
     figures: dict[str, list[float]] = {}
     for number in range(1, rounds + 1):
-        for measurement in measurements:
-            print(f"round {number} of {rounds}: {measurement.__name__}", flush=True)
+        for name in names:
+            print(f"round {number} of {rounds}: {name}", flush=True)
             # Fresh processes for each: what one has grown to does not colour the next.
             with tempfile.TemporaryDirectory() as scratch:
                 exchange = Exchange(Path(scratch))
@@ -247,8 +247,8 @@ async def measure(rounds: int) -> dict[str, list[float]]:
                 try:
                     exchange.start()
                     gateway.start()
-                    for name, value in (await measurement(gateway, exchange)).items():
-                        figures.setdefault(name, []).append(value)
+                    for figure, value in (await MEASUREMENTS[name](gateway, exchange)).items():
+                        figures.setdefault(figure, []).append(value)
                 finally:
                     gateway.stop()
                     exchange.stop()
@@ -257,6 +257,15 @@ async def measure(rounds: int) -> dict[str, list[float]]:
 
 def _git(*arguments: str) -> str:
     return subprocess.run(["git", *arguments], cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def table(figures: dict[str, list[float]]) -> list[str]:
+    lines = ["| figure | median | least | greatest |", "|---|---:|---:|---:|"]
+    for name, values in figures.items():
+        digits = ",.0f" if statistics.median(values) >= 100 else ",.2f"
+        told = " | ".join(f"{figure:{digits}}" for figure in (statistics.median(values), min(values), max(values)))
+        lines.append(f"| {name} | {told} |")
+    return lines
 
 
 def page(figures: dict[str, list[float]], rounds: int) -> str:
@@ -279,14 +288,7 @@ def page(figures: dict[str, list[float]], rounds: int) -> str:
         f"Medians of {rounds} rounds, each of which runs everything once, with the least and the greatest. Exchange,",
         "gateway and Python share the cores: rates on a machine of your own will differ, ratios less.",
         "",
-        "| figure | median | least | greatest |",
-        "|---|---:|---:|---:|",
-    ]
-    for name, values in figures.items():
-        digits = ",.0f" if statistics.median(values) >= 100 else ",.2f"
-        told = " | ".join(f"{figure:{digits}}" for figure in (statistics.median(values), min(values), max(values)))
-        lines.append(f"| {name} | {told} |")
-    lines += [
+        *table(figures),
         "",
         f"*idle*: {SESSIONS} sessions, half of them TLS, on one Attach stream, heartbeats off, nothing sent for",
         f"{IDLE_S:.0f} s. The memory includes each session's TLS state and buffers.",
@@ -307,6 +309,14 @@ def page(figures: dict[str, list[float]], rounds: int) -> str:
         "NOT_SENT, or twice, or on another generation; a WRITTEN order is missing only from the end of a transport",
         "that then ended; each order has one result, or was never handed over.",
         "",
+        f"*subscribers*: a feed of {crowd.NUMBERS:,} numbers of {crowd.FRAME_BYTES} B at {crowd.RATE:,} a second,",
+        f"{crowd.READERS} subscribers in {crowd.PROCESSES} processes, each with its own connection and",
+        f"`max_delay` of {crowd.DELAY_S * 1e3:.0f} ms; then beside {crowd.STOPPED} more, whose processes are stopped",
+        f"(SIGSTOP) until the feed has ended. The journal holds {crowd.JOURNAL_BYTES // 1024} KiB. Told is how long a",
+        "number takes from when the exchange owes it to the subscriber. Checked is that the others get every number,",
+        "and that what a stopped one gets when it goes on is complete but for one gap, of exactly what the journal no",
+        "longer held; with DETACH it is first ended, and told where to go on.",
+        "",
     ]
     return "\n".join(lines)
 
@@ -314,6 +324,7 @@ def page(figures: dict[str, list[float]], rounds: int) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--only", nargs="+", choices=MEASUREMENTS, help="print the figures of these, write no page")
     parser.add_argument("--alone", nargs=3, metavar=("FUNCTION", "URL", "ARGUMENT"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.alone:
@@ -321,7 +332,10 @@ def main() -> None:
         alone = {"saturate_gateway": saturate_gateway, "saturate_directly": saturate_directly}
         asyncio.run(alone[function](url, argument))
         return
-    figures = asyncio.run(measure(arguments.rounds))
+    figures = asyncio.run(measure(arguments.rounds, arguments.only or list(MEASUREMENTS)))
+    if arguments.only:
+        print("\n".join(table(figures)))
+        return
     PAGE.write_text(page(figures, arguments.rounds))
     print(f"{PAGE.relative_to(ROOT)} is written")
 
