@@ -54,6 +54,9 @@ class Validation {
     for (int i = 0; i < file.egress().rules_size(); ++i) {
       config.egress.push_back(ConvertRule(file.egress().rules(i), absl::StrFormat("egress.rules[%d]", i)));
     }
+    for (int i = 0; i < file.grants_size(); ++i) {
+      config.grants.push_back(ConvertGrant(file.grants(i), absl::StrFormat("grants[%d]", i)));
+    }
     ConvertTls(file.tls(), config.tls);
     ConvertLimits(file.limits(), config.limits);
     ConvertFlush(file.flush(), config);
@@ -169,6 +172,24 @@ class Validation {
       if (!cidr) errors_.Add(absl::StrFormat("%s.cidrs[%d]", path, i), cidr.error().message);
     }
     return rule;
+  }
+
+  Grant ConvertGrant(const proto::Grant& file, const std::string& path) {
+    CheckName(file.identity(), path + ".identity");
+    if (file.sessions().empty())
+      errors_.Add(path + ".sessions", "is missing; expected at least one session, \"md*\" or \"*\"");
+    for (int i = 0; i < file.sessions_size(); ++i) {
+      std::string name = file.sessions(i);
+      const bool any = name == "*";
+      if (name.ends_with('*')) name.pop_back();
+      if (!any) CheckName(name, absl::StrFormat("%s.sessions[%d]", path, i));
+    }
+    if (file.readers().empty()) errors_.Add(path + ".readers", "is missing; expected at least one identity");
+    for (int i = 0; i < file.readers_size(); ++i)
+      CheckName(file.readers(i), absl::StrFormat("%s.readers[%d]", path, i));
+    return {.identity = file.identity(),
+            .sessions = {file.sessions().begin(), file.sessions().end()},
+            .readers = {file.readers().begin(), file.readers().end()}};
   }
 
   void ConvertTls(const proto::Tls& file, Config::Tls& tls) {

@@ -14,6 +14,7 @@
 #include "base/time.h"
 #include "policy/egress.h"
 #include "policy/flush.h"
+#include "policy/grants.h"
 #include "policy/pool_choice.h"
 
 namespace fairlead {
@@ -40,6 +41,7 @@ struct Config {
 
   std::vector<Listener> listeners;  // At least one.
   std::vector<EgressRule> egress;
+  std::vector<Grant> grants;
   Tls tls;
   Limits limits;
   Flush::Batch flush;

@@ -99,7 +99,7 @@ int Run(const Config& config) {
   Random random = [engine = std::mt19937_64(std::random_device()())]() mutable {
     return std::uniform_real_distribution<double>(0, 1)(engine);
   };
-  Registry registry(*dialler, loop, std::move(random), config.limits, Unique);
+  Registry registry(*dialler, loop, std::move(random), config.limits, Unique, Grants(config.grants));
   const auto connector = MakeConnector(loop, egress, **tls);
   HttpEngine http(*connector, loop, config.limits, config.http);
   Streams streams(registry, loop, config.limits, config.flush);

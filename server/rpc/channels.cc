@@ -149,11 +149,13 @@ void Channels::Join(uint32_t channel, uint64_t id, const v1::Join& join) {
   if (auto free = CheckFree(channel); !free) return Refuse(channel, id, free.error());
   auto request = ParseJoin(join);
   if (!request) return Refuse(channel, id, request.error());
-  auto session = registry_.Find(identity_, request->session);
+  const bool own = request->identity.empty() || request->identity == identity_;
+  auto session = registry_.FindToRead(identity_, own ? identity_ : request->identity, request->session);
   if (session == nullptr) {
     return Refuse(channel, id,
                   {Reason::kSessionNotFound, Phase::kNotSent,
-                   "join.session: \"" + request->session + "\" is not a live session"});
+                   "join.session: \"" + request->session + "\" is not a live session" +
+                       (own ? "" : " of " + request->identity + ", or not granted to this identity")});
   }
   if (session->subscriptions().size() >= limits_.subscribers_per_session) {
     return Refuse(

@@ -317,10 +317,12 @@ Result<OpenRequest> ParseOpen(const v1::Open& open, const Limits& limits) {
 
 Result<JoinRequest> ParseJoin(const v1::Join& join) {
   Checker check;
-  check.NotYet(!join.identity().empty(), "join.identity");
+  check.Require(join.identity().empty() || IsName(join.identity()), "join.identity", kNameRule);
   if (auto name = CheckSessionName(join.session(), "join.session"); !name) check.Adopt(name.error(), "");
-  JoinRequest request{
-      .session = join.session(), .start = CheckStart(check, join.start(), "join.start"), .delivery = {}};
+  JoinRequest request{.session = join.session(),
+                      .identity = join.identity(),
+                      .start = CheckStart(check, join.start(), "join.start"),
+                      .delivery = {}};
   request.delivery = ParseDelivery(check, join.delivery(), "join.delivery");
   return check.Finish(std::move(request));
 }

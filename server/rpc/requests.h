@@ -29,6 +29,7 @@ struct OpenRequest {
 
 struct JoinRequest {
   std::string session;
+  std::string identity;  // Empty: the caller's own.
   Start start;
   DeliveryOptions delivery;
 };

@@ -7,9 +7,10 @@
 namespace fairlead {
 
 Registry::Registry(Dialler& dialler, Timers& timers, Random random, const Limits& limits,
-                   std::function<std::string()> unique)
+                   std::function<std::string()> unique, Grants grants)
     : surroundings_{.dialler = dialler, .timers = timers, .random = std::move(random), .limits = limits},
-      unique_(std::move(unique)) {
+      unique_(std::move(unique)),
+      grants_(std::move(grants)) {
   surroundings_.reclaim_journals = [this] { ReclaimJournals(); };
 }
 
@@ -42,6 +43,11 @@ Result<std::shared_ptr<Session>> Registry::Open(const std::string& identity, con
 std::shared_ptr<Session> Registry::Find(const std::string& identity, const std::string& name) const {
   const auto found = sessions_.find({identity, name});
   return found == sessions_.end() ? nullptr : found->second;
+}
+
+std::shared_ptr<Session> Registry::FindToRead(const std::string& reader, const std::string& identity,
+                                              const std::string& name) const {
+  return grants_.MayRead(reader, identity, name) ? Find(identity, name) : nullptr;
 }
 
 std::vector<std::shared_ptr<Session>> Registry::List(const std::string& identity, const std::string& after,

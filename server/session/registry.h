@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "policy/grants.h"
 #include "session/session.h"
 
 namespace fairlead {
@@ -15,13 +16,17 @@ namespace fairlead {
 class Registry {
  public:
   // Name and epoch of a session come from `unique`, which never returns the same twice.
-  Registry(Dialler& dialler, Timers& timers, Random random, const Limits& limits, std::function<std::string()> unique);
+  Registry(Dialler& dialler, Timers& timers, Random random, const Limits& limits, std::function<std::string()> unique,
+           Grants grants = {});
 
   // Creates a session, which does not dial until Begin, or takes the live one of this name over; an empty name makes
   // an anonymous one. Refused: a live one that does not agree, too many sessions.
   Result<std::shared_ptr<Session>> Open(const std::string& identity, const std::string& name, SessionOptions options);
   // Null: no such session of this identity.
   std::shared_ptr<Session> Find(const std::string& identity, const std::string& name) const;
+  // The same, for a reader of any identity; also null: it is not granted.
+  std::shared_ptr<Session> FindToRead(const std::string& reader, const std::string& identity,
+                                      const std::string& name) const;
   // Up to `count` of the identity's sessions whose names follow `after`, by name.
   std::vector<std::shared_ptr<Session>> List(const std::string& identity, const std::string& after, size_t count) const;
   size_t size() const { return sessions_.size() + leaving_.size(); }
@@ -38,6 +43,7 @@ class Registry {
 
   Surroundings surroundings_;
   std::function<std::string()> unique_;
+  Grants grants_;
   std::map<Key, std::shared_ptr<Session>> sessions_;
   std::vector<std::shared_ptr<Session>> leaving_;  // Closing, and a newer one has the name.
   std::function<void()> drained_;

@@ -233,7 +233,10 @@ OF_OPEN = (
     ),
     # Joins.
     joining("Join of nothing", "INVALID_FIELD", "join.session: must match"),
-    joining("Join of another identity's session", "NOT_IMPLEMENTED", "join.identity", session="good", identity="other"),
+    joining(
+        "Join of another identity's session", "SESSION_NOT_FOUND", "of other, or", session="good", identity="other"
+    ),
+    joining("identity with a space", "INVALID_FIELD", "join.identity: must match", session="good", identity="a b"),
     joining("Join of an unknown session", "SESSION_NOT_FOUND", '"absent" is not a live session', session="absent"),
     joining(
         "more subscribers than a session may have",

@@ -41,6 +41,7 @@ from fairlead.v1.types_pb2 import (
     REASON_NOT_ASKED,
     REASON_NOT_OPEN,
     REASON_OVERFLOW,
+    REASON_SESSION_NOT_FOUND,
     REASON_WAIT_EXPIRED,
     REASON_WRONG_GENERATION,
 )
@@ -67,6 +68,17 @@ async def _(stage: Stage) -> None:
 async def _(stage: Stage) -> None:
     await stage.open(Open(session="s"))
     await stage.stream.say(Command(channel=2, join=Join(session="s")))
+    assert (await stage.stream.attached(2)).session == "s"
+
+
+@observes("Join.identity")
+async def _(stage: Stage) -> None:
+    await stage.open(Open(session="s"))
+    await stage.stream.say(
+        Command(channel=2, id=1, join=Join(session="s", identity="another")),
+        Command(channel=2, join=Join(session="s", identity="tests")),
+    )
+    assert (await stage.stream.result(1)).failure.reason == REASON_SESSION_NOT_FOUND
     assert (await stage.stream.attached(2)).session == "s"
 
 

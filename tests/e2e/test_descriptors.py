@@ -34,7 +34,6 @@ REFUSED = {
     "Open.profile": "connection profile",
     "ReconnectPolicy.make_before_break": "make before break",
     "SetupStep.charges": "setup step with charges",
-    "Join.identity": "Join of another identity's session",
     "Answer.key": "Answer to a setup step",
     "Send.charges": "Send with charges",
     "Send.permit": "Send with a permit",

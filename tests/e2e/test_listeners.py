@@ -53,6 +53,32 @@ async def test_identities_do_not_see_each_other(start_gateway: StartGateway, exc
             assert len(await one.sessions()) == len(await two.sessions()) == 1
 
 
+async def test_a_granted_session_is_read_by_another_identity(
+    start_gateway: StartGateway, exchange: Exchange, scratch: Path
+) -> None:
+    listeners = [{"identity": name, "unix": {"path": str(scratch / name)}} for name in ("feeds", "desk", "risk")]
+    grants = [{"identity": "feeds", "sessions": ["md.*"], "readers": ["desk"]}]
+    start_gateway({"listeners": listeners, "grants": grants})
+    async with (
+        fairlead.connect(f"unix://{scratch / 'feeds'}") as feeds,
+        fairlead.connect(f"unix://{scratch / 'desk'}") as desk,
+        fairlead.connect(f"unix://{scratch / 'risk'}") as risk,
+        feeds.websocket(f"{exchange.ws}/echo", name="md.btc") as owner,
+        feeds.websocket(f"{exchange.ws}/echo", name="orders"),
+        desk.join("md.btc", identity="feeds") as reader,
+    ):
+        await owner.send("hello")
+        async for frame in reader:
+            assert frame.text == "hello"
+            break
+        for client, name in ((desk, "orders"), (desk, "md.eth"), (risk, "md.btc")):
+            with pytest.raises(fairlead.SessionNotFound, match="not granted"):
+                await client.join(name, identity="feeds").open()
+        assert await desk.sessions() == [], "reading is all that is granted"
+        with pytest.raises(fairlead.SessionNotFound):
+            await desk.close_session("md.btc")
+
+
 @pytest.mark.parametrize(("configured", "mode"), [(None, 0o660), ("0600", 0o600), ("0666", 0o666)])
 async def test_mode_of_the_socket(start_gateway: StartGateway, configured: str | None, mode: int) -> None:
     gateway = start_gateway(start=False)

@@ -95,6 +95,8 @@ egress:
       hosts: ["*.Example.com", 0::1]
       ports: [443, 9443]
       cidrs: [127.0.0.0/8, "::1/128"]
+grants:
+  - { identity: desk-1, sessions: [md, "trades.*", "*"], readers: [desk_2, x] }
 tls:
   ca_files: [CA_FILE]
   system_authorities: false
@@ -151,6 +153,9 @@ TEST_F(ConfigTest, TakesEveryField) {
                                                     .hosts = {"*.example.com", "::1"},
                                                     .ports = {443, 9443},
                                                     .cidrs = {*ParseCidr("127.0.0.0/8"), *ParseCidr("::1/128")}}));
+  EXPECT_THAT(
+      config.grants,
+      ElementsAre(Grant{.identity = "desk-1", .sessions = {"md", "trades.*", "*"}, .readers = {"desk_2", "x"}}));
   EXPECT_THAT(config.tls.ca_files, ElementsAre(ca_file));
   EXPECT_FALSE(config.tls.system_authorities);
   EXPECT_EQ(config.limits, (Limits{.sessions = 1,
@@ -248,7 +253,7 @@ TEST_F(ConfigTest, TellsWhatIsWrong) {
       {"limit: {}", "2: limit: unknown field; did you mean \"limits\"?"},
       {"zzz: 1",
        "2: zzz: unknown field; expected one of listeners, egress, tls, limits, flush, log, reflection, "
-       "shutdown_timeout, http"},
+       "shutdown_timeout, http, grants"},
       {"limits:\n  sesions: 1", "3: limits.sesions: unknown field; did you mean \"sessions\"?"},
       {"log: {levle: info}", "2: log.levle: unknown field; did you mean \"level\"?"},
       {"reflection: true\nreflection: false", "3: reflection: given twice; expected once"},
@@ -307,6 +312,17 @@ TEST_F(ConfigTest, TellsWhatIsWrong) {
        "2: egress.rules[0].name: not a name; expected 1 to 128 of A-Z a-z 0-9 . _ : -"},
       {"egress: {rules: [{name: a, hosts: [h]}, {name: a, hosts: [h]}]}",
        "2: egress.rules[1].name: the same as egress.rules[0].name; expected another"},
+      {"grants: [{sessions: [md], readers: [x]}]",
+       "2: grants[0].identity: is missing; expected 1 to 128 of A-Z a-z 0-9 . _ : -"},
+      {"grants: [{identity: a, readers: [x]}]",
+       "2: grants[0].sessions: is missing; expected at least one session, \"md*\" or \"*\""},
+      {"grants: [{identity: a, sessions: [\"*md\"], readers: [x]}]",
+       "2: grants[0].sessions[0]: not a name; expected 1 to 128 of A-Z a-z 0-9 . _ : -"},
+      {"grants: [{identity: a, sessions: [\"**\"], readers: [x]}]",
+       "2: grants[0].sessions[0]: not a name; expected 1 to 128 of A-Z a-z 0-9 . _ : -"},
+      {"grants: [{identity: a, sessions: [md]}]", "2: grants[0].readers: is missing; expected at least one identity"},
+      {"grants: [{identity: a, sessions: [md], readers: [\"*\"]}]",
+       "2: grants[0].readers[0]: not a name; expected 1 to 128 of A-Z a-z 0-9 . _ : -"},
       {"egress: {rules: [{name: a}]}",
        "2: egress.rules[0].hosts: is missing; expected at least one host, \"*.example.com\" or \"*\""},
       {"egress: {rules: [{name: a, hosts: []}]}",

@@ -244,10 +244,11 @@ async def test_a_join_begins_where_it_was_told(stream: Stream, gateway: fairlead
         (fairlead.After("epoch-1", 15), "after", "RESUMED", 16),
     ]
     for start, wire, outcome, first in cases:
-        reader = gateway.join("md", start=start)
+        reader = gateway.join("md", identity="feeds", start=start)
         entering = asyncio.create_task(reader.open())
         join = await stream.expect("join")
         assert join.join.start.WhichOneof("from") == wire
+        assert join.join.identity == "feeds"
         stream.say(
             attached(join.channel, outcome, oldest_sequence=11, head_sequence=20, state=pb.SESSION_STATE_OPEN),
             frames(join.channel, first, [b"x"]),

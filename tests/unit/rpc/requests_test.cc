@@ -214,7 +214,9 @@ TEST(ParseJoin, TakesItsFields) {
   EXPECT_EQ(join->session, "~abc") << "an anonymous session's generated name";
   EXPECT_EQ(join->start.from, Start::From::kOldest);
   EXPECT_EQ(ParseJoin({}).error().message.substr(0, 13), "join.session:");
-  EXPECT_EQ(ParseJoin(Text<v1::Join>(R"(session: "a" identity: "b")")).error().reason, Reason::kNotImplemented);
+  EXPECT_EQ(ParseJoin(Text<v1::Join>(R"(session: "a" identity: "b")"))->identity, "b");
+  EXPECT_THAT(ParseJoin(Text<v1::Join>(R"(session: "a" identity: "b c")")).error().message,
+              StartsWith("join.identity:"));
   EXPECT_THAT(ParseJoin(Text<v1::Join>(R"(session: "a" delivery { max_delay { seconds: 9 } })")).error().message,
               StartsWith("join.delivery.max_delay:"));
   EXPECT_THAT(ParseJoin(Text<v1::Join>(R"(session: "a" start { after { } })")).error().message,

@@ -28,6 +28,22 @@ TEST(Registry, FindsBySessionAndIdentity) {
   EXPECT_EQ(bed.registry.Find("somebody", "md"), nullptr) << "another identity's";
 }
 
+TEST(Registry, ReadsWhatIsGranted) {
+  Testbed bed;
+  Registry registry{bed.dialler,
+                    bed.time,
+                    [] { return 0.5; },
+                    bed.limits,
+                    [] { return std::string("epoch"); },
+                    Grants({{.identity = "dev", .sessions = {"md"}, .readers = {"desk"}}})};
+  const auto session = *registry.Open("dev", "md", PlainOptions());
+  EXPECT_EQ(registry.FindToRead("dev", "dev", "md"), session);
+  EXPECT_EQ(registry.FindToRead("desk", "dev", "md"), session);
+  EXPECT_EQ(registry.FindToRead("desk", "dev", "other"), nullptr);
+  EXPECT_EQ(registry.FindToRead("risk", "dev", "md"), nullptr);
+  EXPECT_EQ(registry.FindToRead("desk", "desk", "md"), nullptr) << "desk has none of this name";
+}
+
 TEST(Registry, ANameIsTheIdentitysOwn) {
   Testbed bed;
   const auto session = bed.Open();

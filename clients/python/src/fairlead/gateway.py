@@ -260,6 +260,7 @@ class Gateway:
         self,
         name: str,
         *,
+        identity: str = "",
         start: StartFrom = HEAD,
         delivery: Delivery | None = None,
         queue: Queue = _DEFAULT_QUEUE,
@@ -267,9 +268,13 @@ class Gateway:
     ) -> Reader:
         """Make a reader of a live session; `async with` enters when the gateway has attached it.
 
-        That does not wait for OPEN: the session may be in any state. The parameters are those of websocket().
+        That does not wait for OPEN: the session may be in any state.
+
+        identity: whose session; empty: this program's own. Another's needs a grant in the gateway's configuration.
+
+        The other parameters are those of websocket().
         """
-        entrance = pb.Join(session=name, delivery=delivery.to_proto() if delivery else None)
+        entrance = pb.Join(session=name, identity=identity, delivery=delivery.to_proto() if delivery else None)
         return Reader(Channel(self._link, entrance, start, {}, queue), seconds(open_timeout, "open_timeout"))
 
     async def sessions(self) -> list[SessionSummary]:
