@@ -76,6 +76,8 @@ std::string_view Name(Reason reason) {
       return "RECONNECT_REQUESTED";
     case Reason::kMaxAge:
       return "MAX_AGE";
+    case Reason::kTopicStale:
+      return "TOPIC_STALE";
     case Reason::kRequestTimeout:
       return "REQUEST_TIMEOUT";
     case Reason::kResponseInvalid:

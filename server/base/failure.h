@@ -48,6 +48,7 @@ enum class Reason : int {
   kMessageTooLong = 46,
   kReconnectRequested = 47,
   kMaxAge = 48,
+  kTopicStale = 49,
   kRequestTimeout = 50,
   kResponseInvalid = 51,
   kResponseTooLong = 52,

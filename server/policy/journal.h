@@ -25,16 +25,24 @@ struct CommandResult {
   std::optional<Failure> failure = std::nullopt;
 };
 
+// A topic has become stale, or is heard again; fairlead.v1.TopicChanged documents each field.
+struct TopicChange {
+  std::string key;
+  bool stale = false;
+  std::optional<WallTime> last_heard = std::nullopt;
+};
+
 struct FrameEntry {
   FrameKind kind = FrameKind::kText;
   std::string payload;
 };
 
-// State changes and results are rare: they live apart, so that a frame's entry stays small.
+// All but frames are rare: they live apart, so that a frame's entry stays small.
 struct Entry {
   uint64_t generation = 0;
   WallTime time;
-  std::variant<FrameEntry, std::unique_ptr<StateChange>, std::unique_ptr<CommandResult>> what;
+  std::variant<FrameEntry, std::unique_ptr<StateChange>, std::unique_ptr<CommandResult>, std::unique_ptr<TopicChange>>
+      what;
   uint64_t bytes_before = 0;  // The journal's: of all entries that ever stood before it.
 
   const FrameEntry* frame() const { return std::get_if<FrameEntry>(&what); }

@@ -330,6 +330,8 @@ bool Channels::Take(Channel& channel, ResponseEncoder& encoder) {
       v1::Event event;
       if (const auto* change = std::get_if<std::unique_ptr<StateChange>>(&entry->what)) {
         *event.mutable_state_changed() = ToProto(channel.number, sequence, **change);
+      } else if (const auto* topic = std::get_if<std::unique_ptr<TopicChange>>(&entry->what)) {
+        *event.mutable_topic_changed() = ToProto(channel.number, sequence, entry->generation, **topic);
       } else {
         *event.mutable_command_result() = ToProto(channel.number, sequence, entry->generation,
                                                   *std::get<std::unique_ptr<CommandResult>>(entry->what));

@@ -43,6 +43,17 @@ v1::CommandResult ToProto(uint32_t channel, uint64_t sequence, uint64_t generati
   return proto;
 }
 
+v1::TopicChanged ToProto(uint32_t channel, uint64_t sequence, uint64_t generation, const TopicChange& change) {
+  v1::TopicChanged proto;
+  proto.set_channel(channel);
+  proto.set_sequence(sequence);
+  proto.set_generation(generation);
+  proto.set_key(change.key);
+  proto.set_stale(change.stale);
+  if (change.last_heard) *proto.mutable_last_heard() = ToTimestamp(*change.last_heard);
+  return proto;
+}
+
 v1::Gap ToProto(uint32_t channel, const Subscription::Gap& gap) {
   v1::Gap proto;
   proto.set_channel(channel);
@@ -109,6 +120,12 @@ v1::Session Describe(const Session& session, WallTime now) {
     if (const auto since = subscription->lagging_since())
       *subscriber.mutable_lag() = ToProto(std::max(now - *since, Duration::zero()));
     subscriber.set_held(subscription->held());
+  }
+  for (const Topics::State& state : session.topics().states()) {
+    v1::TopicState& topic = *proto.add_topics();
+    topic.set_key(state.topic.key);
+    topic.set_stale(state.stale);
+    if (state.last_heard) *topic.mutable_last_heard() = ToTimestamp(*state.last_heard);
   }
   if (session.last_failure()) *proto.mutable_last_failure() = ToProto(*session.last_failure());
   if (session.heartbeat_round_trip()) *proto.mutable_heartbeat_round_trip() = ToProto(*session.heartbeat_round_trip());

@@ -20,6 +20,7 @@ constexpr Duration kMinMaxAge = std::chrono::seconds(1);
 constexpr Duration kDefaultLinger = std::chrono::seconds(30);
 constexpr uint64_t kDefaultFrameBytes = 3 * kMiB;
 constexpr Duration kMinHeartbeatInterval = std::chrono::milliseconds(10);
+constexpr Duration kMinSilence = std::chrono::milliseconds(10);
 
 // A heartbeat on a raw socket, whatever its tokens become.
 void CheckRawHeartbeat(Checker& check, const Framing& framing, const std::string& payload, const std::string& path) {
@@ -150,6 +151,34 @@ std::vector<SetupStep> ParseSetup(Checker& check, const google::protobuf::Repeat
     check.Refuse(Reason::kLimitReached, "open.setup", "limits.setup_bytes is " + std::to_string(limits.setup_bytes));
   }
   return steps;
+}
+
+std::vector<Topic> ParseTopics(Checker& check, const google::protobuf::RepeatedPtrField<v1::Topic>& topics,
+                               const Limits& limits) {
+  std::vector<Topic> parsed;
+  std::set<std::string_view> keys;
+  size_t bytes = 0;
+  for (int i = 0; i < topics.size(); ++i) {
+    const v1::Topic& topic = topics[i];
+    const std::string path = "open.topics[" + std::to_string(i) + "]";
+    check.Require(IsName(topic.key()), path + ".key", kNameRule);
+    check.Require(keys.insert(topic.key()).second, path + ".key", "is the key of an earlier topic too");
+    Topic made{.key = topic.key(), .match = check.Parts(topic.match(), path + ".match"), .max_silence = {}};
+    check.Require(!made.match.empty(), path + ".match", "is required");
+    made.max_silence =
+        check.Span(topic.has_max_silence(), topic.max_silence(), Duration::zero(), path + ".max_silence");
+    check.Require(made.max_silence >= kMinSilence, path + ".max_silence", "is required, at least 10 ms");
+    made.reconnect = topic.reconnect();
+    for (const std::string& part : made.match.contains) bytes += part.size();
+    parsed.push_back(std::move(made));
+  }
+  if (parsed.size() > limits.setup_steps) {
+    check.Refuse(Reason::kLimitReached, "open.topics", "limits.setup_steps is " + std::to_string(limits.setup_steps));
+  }
+  if (bytes > limits.setup_bytes) {
+    check.Refuse(Reason::kLimitReached, "open.topics", "limits.setup_bytes is " + std::to_string(limits.setup_bytes));
+  }
+  return parsed;
 }
 
 DeliveryOptions ParseDelivery(Checker& check, const v1::Delivery& delivery, const std::string& path) {
@@ -307,6 +336,7 @@ Result<OpenRequest> ParseOpen(const v1::Open& open, const Limits& limits) {
   request.options.heartbeat = ParseHeartbeat(check, open.heartbeat(), raw, limits);
   request.options.reconnect = ParseReconnect(check, open.reconnect());
   request.options.setup = ParseSetup(check, open.setup(), raw, limits);
+  request.options.topics = ParseTopics(check, open.topics(), limits);
   request.delivery = ParseDelivery(check, open.delivery(), "open.delivery");
   request.options.journal = ParseRetention(check, open.retention(), limits, request.options);
   request.options.linger = ParseLinger(check, open.retention(), !request.session.empty(), limits);

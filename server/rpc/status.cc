@@ -72,6 +72,7 @@ grpc::StatusCode CodeOf(const Failure& failure) {
     case Reason::kSetupTimeout:
     case Reason::kAskTimeout:
     case Reason::kIdleTimeout:
+    case Reason::kTopicStale:
     case Reason::kPongTimeout:
     case Reason::kWriteTimeout:
     case Reason::kRequestTimeout:

@@ -10,6 +10,7 @@
 #include "policy/heartbeat.h"
 #include "policy/journal.h"
 #include "policy/setup.h"
+#include "policy/topics.h"
 
 namespace fairlead {
 
@@ -29,6 +30,7 @@ struct SessionOptions {
   ReconnectPolicy reconnect;
   std::vector<SetupStep> setup;
   bool ask_before_dial = false;
+  std::vector<Topic> topics;
   Journal::Limits journal;
   // How long it outlives its last subscriber, or its own end; zero: not at all.
   Duration linger = Duration::zero();

@@ -31,9 +31,11 @@ Session::Session(std::string identity, std::string name, std::string epoch, Sess
       lifecycle_(options_.reconnect),
       journal_(options_.journal),
       setup_(options_.setup),
+      topics_(options_.topics),
       retry_timer_(surroundings.timers.MakeTimer()),
       expiry_timer_(surroundings.timers.MakeTimer()),
-      linger_timer_(surroundings.timers.MakeTimer()) {}
+      linger_timer_(surroundings.timers.MakeTimer()),
+      topic_timer_(surroundings.timers.MakeTimer()) {}
 
 Session::~Session() {
   around_.journal_bytes -= counted_journal_bytes_;
@@ -60,6 +62,9 @@ void Session::TakeOver(SessionOptions options) {
   lifecycle_.Adopt(options_.reconnect);
   journal_.Adopt(options_.journal);
   setup_.Replace(options_.setup);
+  topics_.Replace(options_.topics);
+  if (state() == State::kOpen) topics_.Begin(around_.timers.Now());
+  ArmTopics();
   if (!leg_) return;
   leg_->Adopt();
   leg_->ArmAge(lifecycle_.DrawMaxAge(around_.random()));
@@ -106,6 +111,8 @@ void Session::Enter(StateChange change) {
     case State::kOpening:
       return leg_->SetUp(generation(), setup_);
     case State::kOpen:
+      topics_.Begin(around_.timers.Now());
+      ArmTopics();
       for (Outgoing& item : waiting_.Release()) leg_->Bind(std::move(item));
       return ArmExpiry();
     case State::kWaiting:
@@ -148,6 +155,8 @@ void Session::Aged() {
 void Session::Over(const Loss& loss, const Outbox::Left& left) {
   ReadEnds();
   const auto gone = std::exchange(leg_, nullptr);
+  topics_.Stop();
+  topic_timer_->Cancel();
   if (const auto round_trip = gone->heartbeat_round_trip()) heartbeat_round_trip_ = round_trip;
   OutboxChanged();
   if (left.in_flight) {
@@ -214,7 +223,42 @@ void Session::Received(FrameKind kind, std::string payload, WallTime heard) {
   ++counts_.received_frames;
   counts_.received_bytes += payload.size();
   const size_t bytes = payload.size();
+  const std::vector<size_t> back =
+      topics_.empty() ? std::vector<size_t>() : topics_.Received(payload, around_.timers.Now(), heard);
   Append({.generation = generation(), .time = heard, .what = FrameEntry{kind, std::move(payload)}}, bytes);
+  for (const size_t index : back) TellTopic(index);
+  if (!back.empty()) ArmTopics();
+}
+
+// ---- Topics. ----
+
+// Not for each frame: it looks when the first could be due, and then again.
+void Session::ArmTopics() {
+  const auto next = topics_.Next();
+  if (!next) return topic_timer_->Cancel();
+  topic_timer_->At(*next, [this] { CheckTopics(); });
+}
+
+void Session::CheckTopics() {
+  if (leaving()) return;
+  const Topic* reconnect = nullptr;
+  for (const size_t index : topics_.Check(around_.timers.Now())) {
+    TellTopic(index);
+    if (topics_.states()[index].topic.reconnect) reconnect = &topics_.states()[index].topic;
+  }
+  if (reconnect == nullptr) return ArmTopics();
+  leg_->Close({.cause = {Reason::kTopicStale, Phase::kUnspecified,
+                         "topic \"" + reconnect->key + "\" was silent for its max_silence"}});
+}
+
+void Session::TellTopic(size_t index) {
+  const Topics::State& state = topics_.states()[index];
+  Log(state.stale ? Level::kWarn : Level::kInfo, "session.topic",
+      {{"session", name_}, {"identity", identity_}, {"topic", state.topic.key}, {"stale", state.stale ? "yes" : "no"}});
+  Append({.generation = generation(),
+          .time = around_.timers.WallNow(),
+          .what = std::make_unique<TopicChange>(TopicChange{state.topic.key, state.stale, state.last_heard})},
+         0);
 }
 
 void Session::Ponged(std::string_view payload, Duration round_trip) {

@@ -90,6 +90,7 @@ class Session final : public std::enable_shared_from_this<Session>, private Leg:
   const Counts& counts() const { return counts_; }
   WallTime created_at() const { return created_at_; }
   std::vector<std::string> SetupKeys() const { return setup_.Keys(); }
+  const Topics& topics() const { return topics_; }
   const std::vector<Subscription*>& subscriptions() const { return subscriptions_; }
   const std::optional<Failure>& last_failure() const { return last_failure_; }
   std::optional<Duration> heartbeat_round_trip() const;
@@ -120,6 +121,9 @@ class Session final : public std::enable_shared_from_this<Session>, private Leg:
   Result<void> CheckRoom(const Outgoing& item) const;
   void AnswerStep(SendCommand command);
   void ArmExpiry();
+  void CheckTopics();
+  void ArmTopics();
+  void TellTopic(size_t index);
   void Tell(const Outgoing& item, Outcome outcome, std::optional<Failure> failure = std::nullopt);
   void Tell(uint64_t id, Outcome outcome, std::optional<Failure> failure = std::nullopt);
   void Remember(const Outgoing& item);
@@ -140,6 +144,7 @@ class Session final : public std::enable_shared_from_this<Session>, private Leg:
   Lifecycle lifecycle_;
   Journal journal_;
   Setup setup_;
+  Topics topics_;
   SendQueue waiting_;
   std::unique_ptr<Leg> leg_;  // While there is a transport, or one is being made.
   bool closing_ = false;
@@ -148,6 +153,7 @@ class Session final : public std::enable_shared_from_this<Session>, private Leg:
   std::unique_ptr<Timer> retry_timer_;
   std::unique_ptr<Timer> expiry_timer_;
   std::unique_ptr<Timer> linger_timer_;
+  std::unique_ptr<Timer> topic_timer_;
 
   // Of sends that are to be stored as setup steps and have no outcome yet.
   size_t reserved_setup_steps_ = 0;

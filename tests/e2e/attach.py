@@ -26,6 +26,7 @@ from fairlead.v1.session_pb2 import (
     Open,
     Pong,
     StateChanged,
+    TopicChanged,
 )
 from fairlead.v1.session_pb2_grpc import SessionServiceStub
 from tests.e2e.processes import PATIENCE_S
@@ -48,8 +49,8 @@ class Frame:
     received_unix_ns: int
 
 
-Item: TypeAlias = Frame | Attached | StateChanged | CommandResult | Gap | Asked | Pong | Ended | Draining
-T = TypeVar("T", Frame, Attached, StateChanged, CommandResult, Gap, Asked, Pong, Ended, Draining)
+Item: TypeAlias = Frame | Attached | StateChanged | CommandResult | Gap | Asked | TopicChanged | Pong | Ended | Draining
+T = TypeVar("T", Frame, Attached, StateChanged, CommandResult, Gap, Asked, TopicChanged, Pong, Ended, Draining)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from fairlead.v1.session_pb2 import (
     SetupStep,
     Start,
     Target,
+    Topic,
     WebSocketOptions,
 )
 from fairlead.v1.types_pb2 import FRAME_KIND_TEXT, Header, Match
@@ -33,6 +34,9 @@ from tests.e2e.wrong import (
     targeting,
 )
 
+ANY = Match(contains=[b"x"])
+SECOND = Duration(seconds=1)
+
 # Sent on a channel of its own.
 OF_OPEN = (
     Wrong(
@@ -49,6 +53,23 @@ OF_OPEN = (
     ),
     opening("session name with a space", "INVALID_FIELD", "open.session: must match", session="market data"),
     opening("Open without target", "INVALID_FIELD", "open.target: is required", url=""),
+    opening(
+        "topic without a key", "INVALID_FIELD", "open.topics[0].key", topics=[Topic(match=ANY, max_silence=SECOND)]
+    ),
+    opening("topic without a match", "INVALID_FIELD", "open.topics[0].match", topics=[Topic(key="a")]),
+    opening("topic without a silence", "INVALID_FIELD", "topics[0].max_silence", topics=[Topic(key="a", match=ANY)]),
+    opening(
+        "two topics of one key",
+        "INVALID_FIELD",
+        "open.topics[1].key: is the key of an earlier",
+        topics=[Topic(key="a", match=ANY, max_silence=SECOND)] * 2,
+    ),
+    opening(
+        "topics beyond the limit",
+        "LIMIT_REACHED",
+        "open.topics: limits.setup_steps is 3",
+        topics=[Topic(key=key, match=ANY, max_silence=SECOND) for key in "abcd"],
+    ),
     opening("connect charges", "NOT_IMPLEMENTED", "open.connect_charges:", connect_charges=[CHARGE]),
     opening("connection profile", "NOT_IMPLEMENTED", "open.profile:", profile="proxy"),
     # The URL.

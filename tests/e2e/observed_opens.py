@@ -22,6 +22,8 @@ from fairlead.v1.session_pb2 import (
     SetupStep,
     Start,
     Target,
+    Topic,
+    TopicChanged,
     WebSocketOptions,
 )
 from fairlead.v1.types_pb2 import (
@@ -37,6 +39,7 @@ from fairlead.v1.types_pb2 import (
     REASON_PONG_TIMEOUT,
     REASON_SETUP_REJECTED,
     REASON_SETUP_TIMEOUT,
+    REASON_TOPIC_STALE,
     REASON_WRITE_TIMEOUT,
     Header,
     Match,
@@ -323,6 +326,27 @@ async def _(stage: Stage) -> None:
     assert (await stage.lost()).cause.reason == REASON_MAX_AGE
     assert (await stage.stream.state(1, SESSION_STATE_OPEN)).generation == 2
     assert (await stage.exchange.closed(1))["close_code_received"] == 1000
+
+
+@observes("Open.topics", "Topic.key", "Topic.match", "Topic.max_silence")
+async def _(stage: Stage) -> None:
+    """Two topics, one of which the feed has."""
+    topics = [Topic(key=key, match=Match(contains=[key.encode()]), max_silence=span(0.5)) for key in "xy"]
+    attached = await stage.open(Open(session="s", topics=topics), "/numbered?rate=100&size=10")
+    changed = await stage.stream.hear(TopicChanged)
+    assert (changed.key, changed.stale, changed.HasField("last_heard")) == ("y", True, False)
+    assert changed.sequence > attached.head_sequence
+    x, y = (await stage.session("s")).topics
+    assert (x.key, x.stale, x.HasField("last_heard")) == ("x", False, True)
+    assert (y.key, y.stale, y.HasField("last_heard")) == ("y", True, False)
+
+
+@observes("Topic.reconnect")
+async def _(stage: Stage) -> None:
+    topic = Topic(key="y", match=Match(contains=[b"y"]), max_silence=span(0.1), reconnect=True)
+    await stage.open(Open(topics=[topic]))
+    assert (await stage.lost()).cause.reason == REASON_TOPIC_STALE
+    assert (await stage.stream.state(1, SESSION_STATE_OPEN)).generation == 2
 
 
 @observes("Retention.linger")

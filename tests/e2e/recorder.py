@@ -38,7 +38,13 @@ def told(entry: fairlead.Entry) -> str:
             return f"attached {entry.start.name}"
         case fairlead.StateChanged() if entry.state is SessionState.OPENING and entry.generation > 1:
             return f"blind {entry.generation}"
-        case fairlead.StateChanged() | fairlead.CommandResult() | fairlead.Asked() | fairlead.Detached():
+        case (
+            fairlead.StateChanged()
+            | fairlead.CommandResult()
+            | fairlead.TopicChanged()
+            | fairlead.Asked()
+            | fairlead.Detached()
+        ):
             return type(entry).__name__
 
 

@@ -27,8 +27,8 @@ def told(entry: fairlead.Entry) -> str:
             return f"attached {entry.start.name} {entry.position}"
         case fairlead.Detached():
             return "detached"
-        case fairlead.Asked():
-            raise AssertionError("readers are asked nothing")
+        case fairlead.TopicChanged() | fairlead.Asked():
+            raise AssertionError(f"nobody asked for {entry}")
 
 
 async def subscribe(gateway: str, session: str, overflow: fairlead.Overflow, last: int, file: Path) -> None:

@@ -96,6 +96,12 @@ class RecordedStream final : public Channels::Stream {
                                               std::to_string(event.gap().to_sequence()));
       case v1::Event::kPong:
         return Add(event.pong().channel(), "pong " + event.pong().payload());
+      case v1::Event::kTopicChanged: {
+        const v1::TopicChanged& change = event.topic_changed();
+        CheckNext(change.channel(), change.sequence(), change.sequence());
+        return Add(change.channel(), "topic " + change.key() + (change.stale() ? " stale" : " heard") + " @" +
+                                         std::to_string(change.sequence()));
+      }
       case v1::Event::kAsked:
         EXPECT_TRUE(next_.contains(event.asked().channel())) << "asked before it is attached";
         return Add(event.asked().channel(), "asked " + event.asked().key() + " g" +

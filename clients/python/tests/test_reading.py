@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from typing import TypeVar
 
 import pytest
+from google.protobuf.duration_pb2 import Duration
 
 import fairlead
 from fairlead import Frame, FrameKind, Gap, SessionState, StateChanged
@@ -256,6 +257,28 @@ async def test_a_join_begins_where_it_was_told(stream: Stream, gateway: fairlead
         await entering
         assert [frame.sequence for frame in await take(aiter(reader), 1)] == [first]
         assert (reader.name, reader.epoch, reader.state) == ("md", "epoch-1", SessionState.OPEN)
+
+
+async def test_topics_are_entries_and_told_at_once(gateway: fairlead.Gateway, stream: Stream) -> None:
+    topic = fairlead.Topic("btc", "btcusd", max_silence=2, reconnect=True)
+    session = gateway.websocket("ws://exchange/ws", topics=[topic])
+    told: list[fairlead.TopicChanged] = []
+    session.on_topic(told.append)
+    opening = asyncio.create_task(session.open())
+    command = await stream.open()
+    assert command.open.topics[0] == pb.Topic(
+        key="btc",
+        match=types_pb2.Match(contains=[b"btcusd"]),
+        max_silence=Duration(seconds=2),
+        reconnect=True,
+    )
+    await opening
+    silent = pb.TopicChanged(channel=command.channel, sequence=4, generation=1, key="btc", stale=True)
+    stream.say(pb.Event(topic_changed=silent), frames(command.channel, 5, [b"btcusd 1"]))
+    assert (await take(aiter(session), 1))[0].sequence == 5
+    assert told == [fairlead.TopicChanged("btc", stale=True, sequence=4, generation=1, last_heard=None)]
+    assert session.position == fairlead.After("epoch-1", 5)
+    await gateway.aclose()
 
 
 # ---- The position. ----

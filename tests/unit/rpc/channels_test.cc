@@ -82,6 +82,15 @@ TEST(Channels, QuestionsComeBehindAttachedAlsoToTheNextOwnerAndWhileHeld) {
   EXPECT_EQ(a.dialler.requests[0].url.host, "other");
 }
 
+TEST(Channels, TopicChangesAreEntries) {
+  Attached a;
+  Peer& peer = a.Open(1, R"(topics { key: "btc" match { contains: "btc" } max_silence { seconds: 2 } })");
+  a.time.Advance(2s);
+  EXPECT_THAT(a.Read(), ElementsAre("1 topic btc stale @4"));
+  peer.Text("btc");
+  EXPECT_THAT(a.Read(), ElementsAre("1 text btc @5", "1 topic btc heard @6"));
+}
+
 TEST(Channels, WrongCommandsAreAnsweredAndTheOthersGoOn) {
   Attached a;
   a.Open(1);

@@ -186,6 +186,18 @@ TEST(ParseOpen, NamesEachFieldThatIsWrong) {
       {R"(setup { key: "a" payload: "p" timeout { } })", kInvalid, "open.setup[0].timeout"},
       {R"(setup { key: "a" payload: "p" charges { key: "k" } })", kNotYet, "open.setup[0].charges"},
       {"setup { key: \"a\" payload: \"" + std::string(1'100'000, 'x') + "\" }", kLimit, "open.setup"},
+      {R"(topics { match { contains: "a" } max_silence { seconds: 1 } })", kInvalid, "open.topics[0].key"},
+      {R"(topics { key: "a" max_silence { seconds: 1 } })", kInvalid, "open.topics[0].match"},
+      {R"(topics { key: "a" match { contains: "" } max_silence { seconds: 1 } })", kInvalid,
+       "open.topics[0].match.contains"},
+      {R"(topics { key: "a" match { contains: "a" } })", kInvalid, "open.topics[0].max_silence"},
+      {R"(topics { key: "a" match { contains: "a" } max_silence { nanos: 9999999 } })", kInvalid,
+       "open.topics[0].max_silence"},
+      {R"(topics { key: "a" match { contains: "a" } max_silence { seconds: 1 } }
+          topics { key: "a" match { contains: "a" } max_silence { seconds: 1 } })",
+       kInvalid, "open.topics[1].key"},
+      {"topics { key: \"a\" match { contains: \"" + std::string(1'100'000, 'x') + "\" } max_silence { seconds: 1 } }",
+       kLimit, "open.topics"},
       {"delivery { overflow: 9 }", kInvalid, "open.delivery.overflow"},
       {"delivery { max_delay { seconds: 2 } }", kInvalid, "open.delivery.max_delay"},
       {"retention { journal_bytes: 1000 }", kInvalid, "open.retention.journal_bytes"},
@@ -292,6 +304,18 @@ TEST(ParseOpen, TakesQuestions) {
   EXPECT_TRUE(options.ask_before_dial);
   EXPECT_TRUE(options.setup.at(0).ask);
   EXPECT_FALSE(Opened(R"(setup { key: "a" payload: "p" })").options.setup.at(0).ask);
+}
+
+TEST(ParseOpen, TakesTopics) {
+  const SessionOptions options =
+      Opened(
+          R"(topics { key: "btc" match { contains: "b" contains: "t" } max_silence { seconds: 2 } reconnect: true })")
+          .options;
+  ASSERT_EQ(options.topics.size(), 1u);
+  EXPECT_EQ(options.topics[0].key, "btc");
+  EXPECT_THAT(options.topics[0].match.contains, ElementsAre("b", "t"));
+  EXPECT_EQ(options.topics[0].max_silence, 2s);
+  EXPECT_TRUE(options.topics[0].reconnect);
 }
 
 TEST(ParseAnswer, TakesATargetOfTheSessionsScheme) {

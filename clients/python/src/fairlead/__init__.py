@@ -27,6 +27,7 @@ from fairlead.entries import (
     Gap,
     Sent,
     StateChanged,
+    TopicChanged,
 )
 from fairlead.errors import (
     Failure,
@@ -62,6 +63,7 @@ from fairlead.options import (
     StartFrom,
     Step,
     Target,
+    Topic,
     Unframed,
 )
 from fairlead.reader import Reader
@@ -130,6 +132,8 @@ __all__ = [
     "Subscriber",
     "Superseded",
     "Target",
+    "Topic",
+    "TopicChanged",
     "Unframed",
     "connect",
 ]

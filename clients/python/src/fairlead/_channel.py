@@ -10,7 +10,17 @@ from fairlead._backoff import Reentry
 from fairlead._commands import Commands, SetupChange, failed
 from fairlead._link import Link
 from fairlead._queue import EntryQueue, Event, Item
-from fairlead.entries import Asked, Attached, Batch, CommandResult, Detached, EpochChanged, Gap, StateChanged
+from fairlead.entries import (
+    Asked,
+    Attached,
+    Batch,
+    CommandResult,
+    Detached,
+    EpochChanged,
+    Gap,
+    StateChanged,
+    TopicChanged,
+)
 from fairlead.errors import (
     Failure,
     FairleadError,
@@ -256,10 +266,17 @@ class Channel:
             self._on_command_result(event.command_result)
         elif kind == "attached" and self.stage is Stage.ENTERING:
             self._on_attached(event.attached)
-        elif self.stage is not Stage.ATTACHED:
-            return
-        elif kind == "state_changed":
+        elif self.stage is Stage.ATTACHED:
+            self._on_occurrence(kind, event)
+
+    def _on_occurrence(self, kind: str, event: pb.Event) -> None:
+        """Take what only an attached channel gets."""
+        if kind == "state_changed":
             self._on_state_changed(StateChanged.from_proto(event.state_changed))
+        elif kind == "topic_changed":
+            topic = TopicChanged.from_proto(event.topic_changed)
+            if self._advance(topic.sequence, topic.sequence):
+                self._emit(topic)
         elif kind == "gap":
             gap = Gap(event.gap.from_sequence, event.gap.to_sequence)
             if self._advance(gap.from_sequence, gap.to_sequence):

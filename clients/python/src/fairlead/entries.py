@@ -144,6 +144,31 @@ class CommandResult:
 
 
 @dataclass(frozen=True, slots=True)
+class TopicChanged:
+    """An entry: a topic has been silent for longer than its max_silence, or is heard again."""
+
+    key: str
+    """Of the Topic."""
+    stale: bool
+    """False: it is heard again; the frame stands before this entry."""
+    sequence: int
+    generation: int
+    last_heard: int | None
+    """When its last frame came on this transport, nanoseconds since 1970; None: none has."""
+
+    @classmethod
+    def from_proto(cls, message: pb.TopicChanged) -> "TopicChanged":
+        """Read the message off the wire."""
+        return cls(
+            key=message.key,
+            stale=message.stale,
+            sequence=message.sequence,
+            generation=message.generation,
+            last_heard=to_unix_ns(message.last_heard) if message.HasField("last_heard") else None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Gap:
     """Entries that this program will never see, and nothing else. Both ends belong to it."""
 
@@ -239,7 +264,7 @@ class Sent:
     """Of its CommandResult."""
 
 
-Entry = Frame | StateChanged | CommandResult | Gap | Asked | Attached | EpochChanged | Detached
+Entry = Frame | StateChanged | CommandResult | TopicChanged | Gap | Asked | Attached | EpochChanged | Detached
 """What events() yields."""
 
 

@@ -27,6 +27,7 @@ from fairlead.options import (
     Span,
     StartFrom,
     Step,
+    Topic,
     encode_headers,
     seconds,
     to_bytes,
@@ -117,6 +118,7 @@ class Gateway:
         # How it stays alive.
         heartbeat: Heartbeat | None = None,
         reconnect: Reconnect | None = None,
+        topics: Iterable[Topic] = (),
         dial_timeout: Span | None = None,
         # How it is read.
         start: StartFrom = HEAD,
@@ -139,6 +141,7 @@ class Gateway:
         before_dial: called with an Asked before each dial; gives a Target, a URL, or None for where the last dial went.
           For URLs and headers that hold a fresh token or listen key. While this program is away the session does not
           dial: it is WAITING. The call may take dial_timeout.
+        topics: parts of the stream that must not fall silent; on_topic tells.
         dial_timeout: for name, connection, TLS and upgrade together; None: 10 s.
         start: HEAD, OLDEST or After(epoch, sequence).
         queue: how much the client holds for a program that is busy.
@@ -158,6 +161,7 @@ class Gateway:
             before_dial=before_dial,
             heartbeat=heartbeat,
             reconnect=reconnect,
+            topics=topics,
             dial_timeout=dial_timeout,
             start=start,
             delivery=delivery,
@@ -177,6 +181,7 @@ class Gateway:
         # How it stays alive.
         heartbeat: Heartbeat | None = None,
         reconnect: Reconnect | None = None,
+        topics: Iterable[Topic] = (),
         dial_timeout: Span | None = None,
         # How it is read.
         start: StartFrom = HEAD,
@@ -213,6 +218,7 @@ class Gateway:
             before_dial=before_dial,
             heartbeat=heartbeat.as_bytes() if heartbeat else None,
             reconnect=reconnect,
+            topics=topics,
             dial_timeout=dial_timeout,
             start=start,
             delivery=delivery,
@@ -229,6 +235,7 @@ class Gateway:
         before_dial: BeforeDial | None,
         heartbeat: Heartbeat | None,
         reconnect: Reconnect | None,
+        topics: Iterable[Topic],
         dial_timeout: Span | None,
         start: StartFrom,
         delivery: Delivery | None,
@@ -250,6 +257,7 @@ class Gateway:
                 retention=retention.to_proto() if retention else None,
                 dial_timeout=to_duration(dial_timeout, "dial_timeout"),
                 ask_before_dial=before_dial is not None,
+                topics=[topic.to_proto() for topic in topics],
             )
         )
         channel = Channel(self._link, entrance, start, keyed, queue)

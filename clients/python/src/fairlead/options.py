@@ -227,6 +227,33 @@ class Heartbeat:
 
 
 @dataclass(frozen=True, slots=True)
+class Topic:
+    """A part of a session's stream that must not fall silent: a subscription may die while the session is alive.
+
+    While the session is OPEN and no matching frame has come for max_silence, TopicChanged says so, and again when one
+    comes. A new transport begins anew.
+    """
+
+    key: str
+    """[A-Za-z0-9._:-]{1,128}, unique in the session."""
+    match: Patterns
+    """The topic's frames hold all of these. One frame may belong to several topics."""
+    max_silence: Span
+    """The longest silence; at least 10 ms."""
+    reconnect: bool = False
+    """Also end the transport then, and dial a new one."""
+
+    def to_proto(self) -> pb.Topic:
+        """Give the message for the wire."""
+        return pb.Topic(
+            key=self.key,
+            match=_match(self.match),
+            max_silence=to_duration(self.max_silence, "Topic.max_silence"),
+            reconnect=self.reconnect,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Reconnect:
     """What happens when a transport ends or cannot be made. The first dial obeys it like any other."""
 

@@ -9,7 +9,7 @@ from typing import Any, Self, TypeVar
 
 from fairlead._channel import Channel, Stage
 from fairlead._queue import Event, Item
-from fairlead.entries import Attached, Batch, CommandResult, Entry, EpochChanged, Frame, Gap, StateChanged
+from fairlead.entries import Attached, Batch, CommandResult, Entry, EpochChanged, Frame, Gap, StateChanged, TopicChanged
 from fairlead.errors import Failure, OpenTimeout, SessionEnded
 from fairlead.options import After
 from fairlead.v1.enums import Phase, Reason, SessionState
@@ -132,6 +132,10 @@ class Reader:
         """
         self._channel.observe(StateChanged, callback)
 
+    def on_topic(self, callback: Callable[[TopicChanged], object]) -> None:
+        """Call back when a topic becomes stale or is heard again, as on_state does."""
+        self._channel.observe(TopicChanged, callback)
+
     def on_gap(self, callback: Callable[[Gap], object]) -> None:
         """Call back at each gap, when it arrives, as on_state does."""
         self._channel.observe(Gap, callback)
@@ -198,7 +202,7 @@ class Reader:
                 raise StopAsyncIteration
             case Batch():
                 self._reached = item.last_sequence
-            case StateChanged() | CommandResult():
+            case StateChanged() | CommandResult() | TopicChanged():
                 self._reached = item.sequence
             case Gap():
                 self._reached = item.to_sequence
