@@ -14,6 +14,7 @@
 #include "base/time.h"
 #include "policy/egress.h"
 #include "policy/flush.h"
+#include "policy/journal_record.h"
 #include "policy/pool_choice.h"
 
 namespace fairlead {
@@ -44,6 +45,7 @@ struct Config {
   Limits limits;
   Flush::Batch flush;
   HttpOptions http;
+  JournalDirectoryOptions journal_directory;
   Level log_level = Level::kInfo;
   bool reflection = false;
   Duration shutdown_timeout = std::chrono::seconds(5);  // 0: at once.

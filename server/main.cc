@@ -24,6 +24,7 @@
 #include "net/loop.h"
 #include "net/tls.h"
 #include "rpc/gateway.h"
+#include "session/journal_directory.h"
 #include "session/registry.h"
 
 namespace fairlead {
@@ -99,7 +100,13 @@ int Run(const Config& config) {
   Random random = [engine = std::mt19937_64(std::random_device()())]() mutable {
     return std::uniform_real_distribution<double>(0, 1)(engine);
   };
-  Registry registry(*dialler, loop, std::move(random), config.limits, Unique);
+  std::unique_ptr<JournalDirectory> directory;
+  if (!config.journal_directory.path.empty()) {
+    auto opened = JournalDirectory::Open(config.journal_directory, loop);
+    if (!opened) return fail(opened.error());
+    directory = std::move(*opened);
+  }
+  Registry registry(*dialler, loop, std::move(random), config.limits, Unique, directory.get());
   const auto connector = MakeConnector(loop, egress, **tls);
   HttpEngine http(*connector, loop, config.limits, config.http);
   Streams streams(registry, loop, config.limits, config.flush);

@@ -7,8 +7,12 @@
 namespace fairlead {
 
 Registry::Registry(Dialler& dialler, Timers& timers, Random random, const Limits& limits,
-                   std::function<std::string()> unique)
-    : surroundings_{.dialler = dialler, .timers = timers, .random = std::move(random), .limits = limits},
+                   std::function<std::string()> unique, JournalDirectory* directory)
+    : surroundings_{.dialler = dialler,
+                    .timers = timers,
+                    .random = std::move(random),
+                    .limits = limits,
+                    .directory = directory},
       unique_(std::move(unique)) {
   surroundings_.reclaim_journals = [this] { ReclaimJournals(); };
 }
@@ -42,6 +46,13 @@ Result<std::shared_ptr<Session>> Registry::Open(const std::string& identity, con
 std::shared_ptr<Session> Registry::Find(const std::string& identity, const std::string& name) const {
   const auto found = sessions_.find({identity, name});
   return found == sessions_.end() ? nullptr : found->second;
+}
+
+FormerJournals Registry::Former(const Session& session, const Start& start) const {
+  if (surroundings_.directory == nullptr || start.from != Start::From::kAfter || start.epoch == session.epoch())
+    return {};
+  return surroundings_.directory->Behind(session.identity(), session.name(), start.epoch, start.sequence,
+                                         session.epoch());
 }
 
 std::vector<std::shared_ptr<Session>> Registry::List(const std::string& identity, const std::string& after,

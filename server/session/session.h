@@ -14,6 +14,7 @@
 #include "policy/journal.h"
 #include "policy/lifecycle.h"
 #include "policy/outbox.h"
+#include "session/journal_directory.h"
 #include "session/options.h"
 #include "session/subscription.h"
 
@@ -28,6 +29,7 @@ struct Surroundings {
   size_t journal_bytes = 0;                     // Of all journals.
   size_t send_queue_bytes = 0;                  // Of all outboxes.
   std::function<void()> reclaim_journals = {};  // Called when journal_bytes exceeds its limit.
+  JournalDirectory* directory = nullptr;        // Null: journals are in memory alone.
 };
 
 // Loop thread. Owned by the registry while it lives, and by its subscriptions until they have read its end.
@@ -131,6 +133,7 @@ class Session final : public std::enable_shared_from_this<Session>, private Tran
 
   Lifecycle lifecycle_;
   Journal journal_;
+  std::unique_ptr<JournalWriter> writer_;  // Null: the journal is in memory alone.
   Setup setup_;
   Outbox outbox_;
   std::optional<Heartbeat> heartbeat_;  // Of the transport.

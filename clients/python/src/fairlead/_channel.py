@@ -66,6 +66,8 @@ class Channel:
         self.epoch: str | None = None
         self.state: SessionState | None = None
         self.generation = 0
+        # Whether what comes is of a former journal: entries of that tell nothing of the session as it is.
+        self.former = False
         self.last_failure: Failure | None = None
         self.error: FairleadError | None = None
         self.setup = setup
@@ -252,6 +254,8 @@ class Channel:
             self._on_attached(event.attached)
         elif self.stage is not Stage.ATTACHED:
             return
+        elif kind == "attached":
+            self._on_next_journal(event.attached)
         elif kind == "state_changed":
             self._on_state_changed(StateChanged.from_proto(event.state_changed))
         elif kind == "gap":
@@ -272,19 +276,34 @@ class Channel:
         else:
             self._cursor = message.oldest_sequence - 1
         self.name = message.session
-        self.epoch = message.epoch
-        self.generation = message.generation
         self.stage = Stage.ATTACHED
         self._returning = True
         self._reentry.reset()
         self._holding = False
         self.attached.set()
-        self._emit((EpochChanged if changed else Attached).from_proto(message, self._cursor))
-        self._enter_state(SessionState(message.state))
+        self._enter_journal(message, EpochChanged if changed else Attached)
         self._weigh()
 
+    def _on_next_journal(self, message: pb.Attached) -> None:
+        if not self.former:
+            self._violated("a journal ended that was not a former one")
+            return
+        self._cursor = message.oldest_sequence - 1
+        self._enter_journal(message, EpochChanged)
+
+    def _enter_journal(self, message: pb.Attached, kind: type[Attached]) -> None:
+        self.epoch = message.epoch
+        self.former = message.former
+        self.generation = message.generation
+        self._emit(kind.from_proto(message, self._cursor))
+        self._enter_state(SessionState(message.state))
+
     def _on_state_changed(self, event: StateChanged) -> None:
-        if self._advance(event.sequence, event.sequence):
+        if not self._advance(event.sequence, event.sequence):
+            return
+        if self.former:
+            self._emit(event)
+        else:
             self.generation = event.generation
             self.last_failure = event.cause or self.last_failure
             self._emit(event)
@@ -301,6 +320,8 @@ class Channel:
             if self.stage is not Stage.ATTACHED or not self._advance(result.sequence, result.sequence):
                 return
             self._emit(result)
+            if self.former:  # Its ids are those of commands that are over.
+                return
         elif result.id == self._entrance_id and self.stage in {Stage.ENTERING, Stage.LEAVING}:
             if result.outcome is Outcome.NOT_SENT:
                 self._on_refused(result.failure or Failure(message="refused without a reason"))
