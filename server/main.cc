@@ -87,6 +87,7 @@ int Run(const Config& config) {
   SetLogLevel(config.log_level);
   RaiseDescriptorLimit(config.limits);
   std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGXFSZ, SIG_IGN);  // A file beyond the process's limit is an error like others.
 
   const auto fail = [](const Failure& failure) {
     std::cerr << "fairlead: " << failure.message << "\n";

@@ -23,7 +23,7 @@ namespace fairlead {
 
 // fairlead.config.v1.JournalDirectory documents each field.
 struct JournalDirectoryOptions {
-  std::string path;  // Empty: none.
+  std::string path = {};  // Empty: none.
   uint64_t max_bytes = 4 * kGiB;
   Duration age = std::chrono::hours(24);
   friend bool operator==(const JournalDirectoryOptions&, const JournalDirectoryOptions&) = default;

@@ -3,6 +3,7 @@
 #include <absl/strings/numbers.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <fstream>
 #include <optional>
 #include <utility>
@@ -61,7 +62,7 @@ uint64_t BytesOf(const Segments& segments) {
 }
 
 bool IsFull(const std::error_code& error) {
-  return error == std::errc::no_space_on_device || error.value() == EDQUOT || error == std::errc::file_too_large;
+  return error == std::errc::no_space_on_device || error.value() == EDQUOT;
 }
 
 }  // namespace
