@@ -61,9 +61,7 @@ uint64_t BytesOf(const Segments& segments) {
   return bytes;
 }
 
-bool IsFull(const std::error_code& error) {
-  return error == std::errc::no_space_on_device || error.value() == EDQUOT;
-}
+bool IsFull(const std::error_code& error) { return error == std::errc::no_space_on_device || error.value() == EDQUOT; }
 
 }  // namespace
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from fairlead import SessionState
 from fairlead.v1.enums import StartOutcome
 from tests.e2e.conftest import StartGateway
 from tests.e2e.endpoints import Endpoint
-from tests.e2e.processes import BUILD, PATIENCE_S, Exchange, Gateway, eventually
+from tests.e2e.processes import PATIENCE_S, Exchange, Gateway, eventually, run
 from tests.e2e.resuming import Mortal, recorder
 from tests.e2e.test_restart import Story
 
@@ -242,17 +241,19 @@ async def test_commands_go_to_the_session_as_it_is_now(
                 break
     gateway.kill()
     gateway.start()
-    async with fairlead.connect(gateway.address) as another:
-        async with endpoint.session(another, "/echo", name="md", start=start) as session:
-            sent = [await session.send(f"again {number}") for number in range(10)]
-            results: list[fairlead.CommandResult] = []
-            epochs = 0
-            async for entry in session.events():
-                epochs += isinstance(entry, fairlead.EpochChanged)
-                if isinstance(entry, fairlead.CommandResult) and epochs:
-                    results.append(entry)
-                if isinstance(entry, fairlead.Frame) and entry.text == "again 9":
-                    break
+    async with (
+        fairlead.connect(gateway.address) as another,
+        endpoint.session(another, "/echo", name="md", start=start) as session,
+    ):
+        sent = [await session.send(f"again {number}") for number in range(10)]
+        results: list[fairlead.CommandResult] = []
+        epochs = 0
+        async for entry in session.events():
+            epochs += isinstance(entry, fairlead.EpochChanged)
+            if isinstance(entry, fairlead.CommandResult) and epochs:
+                results.append(entry)
+            if isinstance(entry, fairlead.Frame) and entry.text == "again 9":
+                break
     assert epochs == 1
     assert [result.sequence for result in results] == [each.sequence for each in sent]
     record = await exchange.connection()
@@ -266,13 +267,15 @@ async def test_an_end_in_order_is_told_too(gateway: Gateway, client: fairlead.Ga
         start = fairlead.After(session.epoch or "", 3)
     assert await gateway.terminate() == 0
     gateway.start()
-    async with fairlead.connect(gateway.address) as another:
-        async with endpoint.session(another, "/echo", name="md", start=start) as session:
-            heard: list[fairlead.Entry] = []
-            async for entry in session.events():
-                heard.append(entry)
-                if isinstance(entry, fairlead.EpochChanged):
-                    break
+    async with (
+        fairlead.connect(gateway.address) as another,
+        endpoint.session(another, "/echo", name="md", start=start) as session,
+    ):
+        heard: list[fairlead.Entry] = []
+        async for entry in session.events():
+            heard.append(entry)
+            if isinstance(entry, fairlead.EpochChanged):
+                break
     resumed, closed, changed = heard
     assert isinstance(resumed, fairlead.Attached)
     assert isinstance(closed, fairlead.StateChanged)
@@ -280,7 +283,27 @@ async def test_an_end_in_order_is_told_too(gateway: Gateway, client: fairlead.Ga
     assert isinstance(changed, fairlead.EpochChanged)
 
 
-async def test_the_directory_is_one_process_s_own(
+async def test_without_room_the_session_goes_on_in_memory(
+    start_gateway: StartGateway, exchange: Exchange, directory: Path
+) -> None:
+    """No file may become so long as a segment: told once, and nothing else is different."""
+    gateway = start_gateway(kept_in(directory), start=False)
+    gateway.start(prefix=["prlimit", "--fsize=32768"])
+    endpoint = Endpoint("ws", exchange)
+    async with (
+        fairlead.connect(gateway.address) as client,
+        endpoint.session(client, "/echo", name="md", start=fairlead.OLDEST) as session,
+    ):
+        for number in range(10):
+            await session.send(f"{number}")
+        async for frame in session:
+            if frame.text == "9":
+                break
+        assert gateway.log.count("journals.failed") == 1
+        assert gateway.log.count("File too large") == 1
+
+
+def test_the_directory_is_one_process_s_own(
     gateway: Gateway, start_gateway: StartGateway, directory: Path, scratch: Path
 ) -> None:
     """What cannot be a journal directory is an error at the start, and the other gateway goes on."""
@@ -299,5 +322,4 @@ async def test_the_directory_is_one_process_s_own(
     assert gateway.running
     # Not even its own user's others may look: frames may be anything.
     assert directory.stat().st_mode & 0o777 == 0o700
-    checked = subprocess.run([BUILD / "fairlead", "--check-config", gateway.config_file], check=False)
-    assert checked.returncode == 0, "a check takes no lock"
+    assert run("fairlead", "--check-config", gateway.config_file).returncode == 0, "a check takes no lock"

@@ -328,9 +328,8 @@ async def test_a_restarted_gateway_gives_the_rest_of_the_former_journal(socket: 
             command = await stream.expect("open")
             channel = command.channel
             assert command.open.start.after == pb.Start.After(epoch="epoch-1", sequence=4)
-            live = {"state": pb.SESSION_STATE_CONNECTING, "generation": 0}
             stream.say(
-                attached(channel, "RESUMED", head_sequence=9, former=True, **live),
+                attached(channel, "RESUMED", head_sequence=9, former=True),
                 frames(channel, 5, [b"b"]),
                 state(channel, "OPEN", 6),
             )
@@ -351,11 +350,11 @@ async def test_a_restarted_gateway_gives_the_rest_of_the_former_journal(socket: 
             command = await stream.expect("open")
             assert command.open.start.after == pb.Start.After(epoch="epoch-1", sequence=6)
             stream.say(
-                attached(channel, "RESUMED", head_sequence=9, former=True, **live),
+                attached(channel, "RESUMED", head_sequence=9, former=True),
                 pb.Event(gap=pb.Gap(channel=channel, from_sequence=7, to_sequence=9)),
-                attached(channel, "EPOCH_CHANGED", epoch="epoch-2", head_sequence=3, former=True, **live),
+                attached(channel, "EPOCH_CHANGED", epoch="epoch-2", head_sequence=3, former=True),
                 frames(channel, 1, [b"c"]),
-                attached(channel, "EPOCH_CHANGED", epoch="epoch-3", oldest_sequence=5, head_sequence=4, **live),
+                attached(channel, "EPOCH_CHANGED", epoch="epoch-3", oldest_sequence=5, head_sequence=4),
                 state(channel, "OPEN", 5),
                 frames(channel, 6, [b"d"]),
             )
