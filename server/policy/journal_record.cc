@@ -113,8 +113,7 @@ class Input {
   template <std::integral T>
   T Number() {
     T value = 0;
-    const std::string_view bytes = Bytes(sizeof(T));
-    if (bytes.size() == sizeof(T)) std::memcpy(&value, bytes.data(), sizeof(T));
+    Bytes(sizeof(T)).copy(reinterpret_cast<char*>(&value), sizeof(T));
     return value;
   }
   std::string Text() { return std::string(Bytes(Number<uint32_t>())); }

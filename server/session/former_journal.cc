@@ -23,7 +23,7 @@ std::unique_ptr<FormerJournal> FormerJournal::Open(std::filesystem::path directo
   while (journal->reader_->Skip()) {
   }
   journal->head_ = journal->reader_->sequence();
-  journal->reader_.reset();
+  journal->Rest();
   // Beyond the head lies nothing that was ever given.
   journal->next_ = std::min(after, journal->head_) + 1;
   return journal;
@@ -64,7 +64,13 @@ const Entry* FormerJournal::Peek() { return next_ >= oldest() && Load() ? &*entr
 void FormerJournal::Advance() {
   entry_.reset();
   ++next_;
-  if (done()) bytes_ = {}, reader_.reset();
+  if (done()) Rest();
+}
+
+void FormerJournal::Rest() {
+  entry_.reset();
+  reader_.reset();
+  bytes_ = {};
 }
 
 std::optional<std::pair<uint64_t, uint64_t>> FormerJournal::GiveUp() {

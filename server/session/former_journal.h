@@ -34,6 +34,8 @@ class FormerJournal {
   uint64_t next_sequence() const { return next_; }
   void Advance();
   bool done() const { return next_ > head_; }
+  // Gives its memory back until it is read again.
+  void Rest();
   // A gap for all that is left.
   std::optional<std::pair<uint64_t, uint64_t>> GiveUp();
 

@@ -127,6 +127,7 @@ void JournalDirectory::TakeStockOf(const fs::path& directory) {
   const auto [place, is_new] =
       journals_.emplace(Key{header->identity, header->session, header->ordinal}, std::move(kept));
   if (!is_new) return;  // Somebody's copy.
+  AddEnded(place);
   ++totals_.journals;
   totals_.bytes += bytes;
 }
@@ -177,11 +178,17 @@ void JournalDirectory::Over(Journals::iterator journal) {
   kept.live = false;
   kept.over = timers_.WallNow();
   WriteMark(kept.directory, kept.over);
-  RemoveExpired();
+  AddEnded(journal);
+  if (ended_.size() == 1) RemoveExpired();  // Else the timer is armed for one that leaves earlier.
 }
+
+void JournalDirectory::AddEnded(Journals::iterator journal) { ended_.emplace(journal->second.over, journal); }
 
 void JournalDirectory::Remove(Journals::iterator journal) {
   const Kept& kept = journal->second;
+  const auto [first, last] = ended_.equal_range(kept.over);
+  const auto place = std::find_if(first, last, [journal](const auto& each) { return each.second == journal; });
+  if (place != last) ended_.erase(place);
   RemoveFiles(kept.directory, kept.segments);
   totals_.bytes -= BytesOf(kept.segments);
   --totals_.journals;
@@ -189,28 +196,17 @@ void JournalDirectory::Remove(Journals::iterator journal) {
 }
 
 void JournalDirectory::RemoveExpired() {
-  std::optional<WallTime> next;
   const WallTime now = timers_.WallNow();
-  for (auto each = journals_.begin(); each != journals_.end();) {
-    const auto journal = each++;
-    if (journal->second.live) continue;
-    const WallTime due = journal->second.over + options_.age;
-    if (due <= now) {
-      Remove(journal);
-    } else {
-      next = next ? std::min(*next, due) : due;
-    }
-  }
-  if (next) expiry_timer_->At(timers_.Now() + (*next - now), [this] { RemoveExpired(); });
+  while (!ended_.empty() && ended_.begin()->first + options_.age <= now) Remove(ended_.begin()->second);
+  if (ended_.empty()) return;
+  const Duration left = ended_.begin()->first + options_.age - now;
+  expiry_timer_->At(timers_.Now() + left, [this] { RemoveExpired(); });
 }
 
 // The journal that has been over for longest; false: none is.
 bool JournalDirectory::RemoveOldest() {
-  auto oldest = journals_.end();
-  for (auto each = journals_.begin(); each != journals_.end(); ++each) {
-    if (!each->second.live && (oldest == journals_.end() || each->second.over < oldest->second.over)) oldest = each;
-  }
-  if (oldest == journals_.end()) return false;
+  if (ended_.empty()) return false;
+  const auto oldest = ended_.begin()->second;
   Log(Level::kInfo, "journals.removed",
       {{"session", std::get<1>(oldest->first)},
        {"identity", std::get<0>(oldest->first)},
@@ -289,14 +285,15 @@ bool JournalWriter::NextSegment(uint64_t sequence, size_t bytes, uint64_t oldest
 
 JournalWriter::~JournalWriter() {
   JournalDirectory::Kept& kept = journal_->second;
-  // What was not used goes back.
+  // What was not used goes back, but for what bounds the number of journals by their bytes.
   if (!kept.segments.empty() && !failed_) {
     auto& [first, bytes] = *kept.segments.rbegin();
+    const uint64_t least = std::max<uint64_t>(used_, kLeastSegmentBytes);
     std::error_code error;
-    std::filesystem::resize_file(SegmentPath(kept.directory, first), used_, error);
-    if (!error) {
-      directory_.totals_.bytes -= bytes - used_;
-      bytes = used_;
+    if (least < bytes) std::filesystem::resize_file(SegmentPath(kept.directory, first), least, error);
+    if (least < bytes && !error) {
+      directory_.totals_.bytes -= bytes - least;
+      bytes = least;
     }
   }
   directory_.Over(journal_);

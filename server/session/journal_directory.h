@@ -60,6 +60,8 @@ class JournalDirectory {
   // Identity, session, ordinal.
   using Key = std::tuple<std::string, std::string, uint64_t>;
   using Journals = std::map<Key, Kept>;
+  // Those that are over, by when.
+  using Ended = std::multimap<WallTime, Journals::iterator>;
 
   JournalDirectory(JournalDirectoryOptions options, Timers& timers, DirectoryLock lock);
   void TakeStock();
@@ -69,6 +71,7 @@ class JournalDirectory {
   bool RemoveOldest();
   void RemoveFirstSegment(Kept& kept);
   void Over(Journals::iterator journal);
+  void AddEnded(Journals::iterator journal);
   void Remove(Journals::iterator journal);
   void RemoveExpired();
 
@@ -77,6 +80,7 @@ class JournalDirectory {
   DirectoryLock lock_;
   std::unique_ptr<Timer> expiry_timer_;
   Journals journals_;
+  Ended ended_;
   Totals totals_;
 };
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/log.h"
+#include "session/journal_directory.h"
 
 namespace fairlead {
 

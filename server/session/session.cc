@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "session/journal_directory.h"
 
 namespace fairlead {
 namespace {

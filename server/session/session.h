@@ -14,11 +14,13 @@
 #include "policy/journal.h"
 #include "policy/lifecycle.h"
 #include "policy/outbox.h"
-#include "session/journal_directory.h"
 #include "session/options.h"
 #include "session/subscription.h"
 
 namespace fairlead {
+
+class JournalDirectory;
+class JournalWriter;
 
 // What sessions use of the world, and what they use up together. Outlives them.
 struct Surroundings {

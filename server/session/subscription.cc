@@ -78,6 +78,7 @@ const Subscription::End* Subscription::ended() const {
 
 void Subscription::Hold(bool on) {
   held_ = on;
+  if (on && reads_former()) former_.front()->Rest();
   if (HasEntries()) listener_.Waiting(*this, 1, 0);
 }
 

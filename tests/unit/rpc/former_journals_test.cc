@@ -5,6 +5,7 @@
 #include <fstream>
 
 #include "rpc/channels.h"
+#include "session/journal_directory.h"
 #include "support/recorded_stream.h"
 #include "support/scratch.h"
 #include "support/testbed.h"

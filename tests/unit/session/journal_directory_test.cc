@@ -107,12 +107,14 @@ TEST_F(JournalDirectoryTest, WhatAKilledProcessWroteIsThere) {
 TEST_F(JournalDirectoryTest, AnEndInOrderGivesBackWhatIsNotUsed) {
   {
     const auto directory = Open(path());
-    Write(*directory->Keep("dev", "md", "one"), 1, 10);
+    Write(*directory->Keep("dev", "md", "one"), 1, 700);
     EXPECT_EQ(directory->totals().bytes, BytesIn(path()));
-    EXPECT_LT(directory->totals().bytes, 12 * kFrameBytes);
-    EXPECT_THAT(Behind(*directory, "one", 4), ElementsAre("5..10")) << "in the same process, too";
+    EXPECT_LT(directory->totals().bytes, 900 * kFrameBytes);
+    EXPECT_THAT(Behind(*directory, "one", 4), ElementsAre("5..700")) << "in the same process, too";
+    Write(*directory->Keep("dev", "small", "small"), 1, 1);
+    EXPECT_EQ(BytesIn(path() + "/small"), kLeastSegmentBytes) << "the bound in bytes bounds the number, too";
   }
-  EXPECT_THAT(Behind(*Open(path()), "one", 4), ElementsAre("5..10"));
+  EXPECT_THAT(Behind(*Open(path()), "one", 4), ElementsAre("5..700"));
 }
 
 TEST_F(JournalDirectoryTest, ASessionThatSaidNothingLeavesNothing) {
