@@ -5,8 +5,8 @@
 //   header: checksum, length | "FAIRLEAD", version, first sequence, ordinal, epoch, identity, session
 //   record: checksum, length | type, sequence, generation, time, and what the entry is
 //
-// Numbers are little-endian, lengths and checksums have four bytes, a text is its length and its bytes, a checksum is of
-// the length and of what it counts.
+// Numbers are little-endian, lengths and checksums have four bytes, a text is its length and its bytes, a checksum is
+// of the length and of what it counts.
 #pragma once
 
 #include <cstddef>
