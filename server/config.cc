@@ -61,6 +61,7 @@ class Validation {
     ConvertLimits(file.limits(), config.limits);
     ConvertFlush(file.flush(), config);
     ConvertHttp(file.http(), config);
+    ConvertJournalDirectory(file.journal_directory(), config.journal_directory);
     if (file.log().level() != proto::Log::LEVEL_UNSPECIFIED) {
       config.log_level = static_cast<Level>(file.log().level());  // The values are the same; a test compares them.
     }
@@ -287,6 +288,20 @@ class Validation {
                   absl::StrFormat("%d is out of range; expected 1 to %d, which limits.message_bytes leaves",
                                   http.response_bytes, most));
     }
+  }
+
+  void ConvertJournalDirectory(const proto::JournalDirectory& file, JournalDirectoryOptions& directory) {
+    directory.path = file.path();
+    if (directory.path.find('\0') != std::string::npos)
+      errors_.Add("journal_directory.path", "has a zero byte; expected a path");
+    if (file.has_max_bytes()) directory.max_bytes = file.max_bytes();
+    if (directory.max_bytes < kLeastSegmentBytes) {
+      errors_.Add("journal_directory.max_bytes",
+                  absl::StrFormat("%d is out of range; expected 64KiB at least", directory.max_bytes));
+    }
+    if (file.has_age()) directory.age = ToDuration(file.age());
+    if (directory.age == Duration::zero())
+      errors_.Add("journal_directory.age", "0 is out of range; expected 1us at least");
   }
 
   // Of identities and rules. What is in it can stand in any log, message and metric.

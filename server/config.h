@@ -15,6 +15,7 @@
 #include "policy/egress.h"
 #include "policy/flush.h"
 #include "policy/grants.h"
+#include "policy/journal_record.h"
 #include "policy/pool_choice.h"
 
 namespace fairlead {
@@ -46,6 +47,7 @@ struct Config {
   Limits limits;
   Flush::Batch flush;
   HttpOptions http;
+  JournalDirectoryOptions journal_directory;
   Level log_level = Level::kInfo;
   bool reflection = false;
   Duration shutdown_timeout = std::chrono::seconds(5);  // 0: at once.

@@ -24,6 +24,7 @@
 #include "net/loop.h"
 #include "net/tls.h"
 #include "rpc/gateway.h"
+#include "session/journal_directory.h"
 #include "session/registry.h"
 
 namespace fairlead {
@@ -86,6 +87,7 @@ int Run(const Config& config) {
   SetLogLevel(config.log_level);
   RaiseDescriptorLimit(config.limits);
   std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGXFSZ, SIG_IGN);  // A file beyond the process's limit is an error like others.
 
   const auto fail = [](const Failure& failure) {
     std::cerr << "fairlead: " << failure.message << "\n";
@@ -99,7 +101,14 @@ int Run(const Config& config) {
   Random random = [engine = std::mt19937_64(std::random_device()())]() mutable {
     return std::uniform_real_distribution<double>(0, 1)(engine);
   };
-  Registry registry(*dialler, loop, std::move(random), config.limits, Unique, Grants(config.grants));
+  std::unique_ptr<JournalDirectory> directory;
+  if (!config.journal_directory.path.empty()) {
+    auto opened = JournalDirectory::Open(config.journal_directory, loop);
+    if (!opened) return fail(opened.error());
+    directory = std::move(*opened);
+  }
+  Registry registry(*dialler, loop, std::move(random), config.limits, Unique, Grants(config.grants),
+                    directory.get());
   const auto connector = MakeConnector(loop, egress, **tls);
   HttpEngine http(*connector, loop, config.limits, config.http);
   Streams streams(registry, loop, config.limits, config.flush);

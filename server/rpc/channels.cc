@@ -169,7 +169,9 @@ void Channels::Join(uint32_t channel, uint64_t id, const v1::Join& join) {
 void Channels::Attach(uint32_t channel, uint64_t id, std::shared_ptr<Session> session, bool owner, const Start& start,
                       const DeliveryOptions& delivery) {
   auto& entry = *(channels_[channel] = std::make_unique<Channel>(*this, channel, delivery.max_delay));
-  entry.subscription = std::make_unique<Subscription>(std::move(session), entry, owner, start, delivery.overflow);
+  auto former = registry_.Former(*session, start);
+  entry.subscription =
+      std::make_unique<Subscription>(std::move(session), entry, owner, start, delivery.overflow, std::move(former));
   v1::Event event;
   *event.mutable_attached() = MakeAttached(channel, *entry.subscription);
   Tell(std::move(event));
@@ -318,6 +320,12 @@ bool Channels::Take(Channel& channel, ResponseEncoder& encoder) {
       *event.mutable_gap() = ToProto(channel.number, *gap);
       encoder.Event(event);
     }
+    if (subscription.TakeSeam()) {
+      v1::Event event;
+      *event.mutable_attached() = MakeAttached(channel.number, subscription);
+      encoder.Event(event);
+      continue;
+    }
     const Entry* entry = subscription.Peek();
     if (entry == nullptr) return false;
     const uint64_t sequence = subscription.next_sequence();
@@ -340,7 +348,7 @@ bool Channels::Take(Channel& channel, ResponseEncoder& encoder) {
     }
     subscription.Advance();
   }
-  return subscription.Peek() != nullptr || subscription.ended() != nullptr;
+  return subscription.HasMore();
 }
 
 void Channels::Wrote() {

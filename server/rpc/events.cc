@@ -85,9 +85,17 @@ v1::Attached MakeAttached(uint32_t channel, const Subscription& subscription) {
   v1::Attached proto;
   proto.set_channel(channel);
   proto.set_session(session.name());
-  proto.set_epoch(session.epoch());
-  proto.set_oldest_sequence(session.journal().oldest());
-  proto.set_head_sequence(session.journal().head());
+  if (const FormerJournal* former = subscription.former()) {
+    proto.set_epoch(former->epoch());
+    proto.set_oldest_sequence(former->oldest());
+    proto.set_head_sequence(former->head());
+    proto.set_former(true);
+  } else {
+    const bool begins_there = subscription.start() == StartOutcome::kEpochChanged;
+    proto.set_epoch(session.epoch());
+    proto.set_oldest_sequence(begins_there ? subscription.next_own_sequence() : session.journal().oldest());
+    proto.set_head_sequence(session.journal().head());
+  }
   proto.set_state(static_cast<v1::SessionState>(session.state()));
   proto.set_generation(session.generation());
   proto.set_start(static_cast<v1::StartOutcome>(subscription.start()));
@@ -114,7 +122,7 @@ v1::Session Describe(const Session& session, WallTime now) {
   for (const Subscription* subscription : session.subscriptions()) {
     v1::Subscriber& subscriber = *proto.add_subscribers();
     subscriber.set_owner(subscription->owner());
-    subscriber.set_sequence(subscription->next_sequence() - 1);
+    subscriber.set_sequence(subscription->next_own_sequence() - 1);
     subscriber.set_lag_entries(subscription->lag());
     subscriber.set_lag_bytes(subscription->lag_bytes());
     if (const auto since = subscription->lagging_since())

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "net/dial.h"
@@ -35,6 +36,9 @@ struct SessionOptions {
   // How long it outlives its last subscriber, or its own end; zero: not at all.
   Duration linger = Duration::zero();
 };
+
+// Whether a name was made for an anonymous session: no adapter may choose such a one.
+inline bool IsAnonymous(std::string_view name) { return name.starts_with('~'); }
 
 // Whether a live session can be taken over with other options: what its transports and entries are must be the same.
 // The failure, kSessionLive, names the field.

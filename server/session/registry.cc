@@ -3,12 +3,17 @@
 #include <algorithm>
 
 #include "base/log.h"
+#include "session/journal_directory.h"
 
 namespace fairlead {
 
 Registry::Registry(Dialler& dialler, Timers& timers, Random random, const Limits& limits,
-                   std::function<std::string()> unique, Grants grants)
-    : surroundings_{.dialler = dialler, .timers = timers, .random = std::move(random), .limits = limits},
+                   std::function<std::string()> unique, Grants grants, JournalDirectory* directory)
+    : surroundings_{.dialler = dialler,
+                    .timers = timers,
+                    .random = std::move(random),
+                    .limits = limits,
+                    .directory = directory},
       unique_(std::move(unique)),
       grants_(std::move(grants)) {
   surroundings_.reclaim_journals = [this] { ReclaimJournals(); };
@@ -48,6 +53,13 @@ std::shared_ptr<Session> Registry::Find(const std::string& identity, const std::
 std::shared_ptr<Session> Registry::FindToRead(const std::string& reader, const std::string& identity,
                                               const std::string& name) const {
   return grants_.MayRead(reader, identity, name) ? Find(identity, name) : nullptr;
+}
+
+FormerJournals Registry::Former(const Session& session, const Start& start) const {
+  if (surroundings_.directory == nullptr || start.from != Start::From::kAfter || start.epoch == session.epoch())
+    return {};
+  return surroundings_.directory->Behind(session.identity(), session.name(), start.epoch, start.sequence,
+                                         session.epoch());
 }
 
 std::vector<std::shared_ptr<Session>> Registry::List(const std::string& identity, const std::string& after,

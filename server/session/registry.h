@@ -16,8 +16,9 @@ namespace fairlead {
 class Registry {
  public:
   // Name and epoch of a session come from `unique`, which never returns the same twice.
+  // The directory, which may be null, outlives every session.
   Registry(Dialler& dialler, Timers& timers, Random random, const Limits& limits, std::function<std::string()> unique,
-           Grants grants = {});
+           Grants grants = {}, JournalDirectory* directory = nullptr);
 
   // Creates a session, which does not dial until Begin, or takes the live one of this name over; an empty name makes
   // an anonymous one. Refused: a live one that does not agree, too many sessions.
@@ -27,6 +28,8 @@ class Registry {
   // The same, for a reader of any identity; also null: it is not granted.
   std::shared_ptr<Session> FindToRead(const std::string& reader, const std::string& identity,
                                       const std::string& name) const;
+  // What the session's earlier journals still hold behind such a start.
+  FormerJournals Former(const Session& session, const Start& start) const;
   // Up to `count` of the identity's sessions whose names follow `after`, by name.
   std::vector<std::shared_ptr<Session>> List(const std::string& identity, const std::string& after, size_t count) const;
   size_t size() const { return sessions_.size() + leaving_.size(); }

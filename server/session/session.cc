@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "session/journal_directory.h"
 
 namespace fairlead {
 namespace {
@@ -35,7 +36,10 @@ Session::Session(std::string identity, std::string name, std::string epoch, Sess
       retry_timer_(surroundings.timers.MakeTimer()),
       expiry_timer_(surroundings.timers.MakeTimer()),
       linger_timer_(surroundings.timers.MakeTimer()),
-      topic_timer_(surroundings.timers.MakeTimer()) {}
+      topic_timer_(surroundings.timers.MakeTimer()) {
+  // Nobody could ask for an anonymous one's.
+  if (around_.directory != nullptr && !IsAnonymous(name_)) writer_ = around_.directory->Keep(identity_, name_, epoch_);
+}
 
 Session::~Session() {
   around_.journal_bytes -= counted_journal_bytes_;
@@ -274,6 +278,8 @@ std::optional<Duration> Session::heartbeat_round_trip() const {
 
 uint64_t Session::Append(Entry entry, size_t bytes) {
   const uint64_t sequence = journal_.Append(std::move(entry));
+  // Before anybody is given it.
+  if (writer_) writer_->Append(sequence, journal_.at(sequence), journal_.oldest());
   CountJournal();
   if (read_) {
     ++read_->entries;

@@ -20,6 +20,9 @@
 
 namespace fairlead {
 
+class JournalDirectory;
+class JournalWriter;
+
 // What sessions use of the world, and what they use up together. Outlives them.
 struct Surroundings {
   Dialler& dialler;
@@ -29,6 +32,7 @@ struct Surroundings {
   size_t journal_bytes = 0;                     // Of all journals.
   size_t send_queue_bytes = 0;                  // Of all outboxes.
   std::function<void()> reclaim_journals = {};  // Called when journal_bytes exceeds its limit.
+  JournalDirectory* directory = nullptr;        // Null: journals are in memory alone.
 };
 
 // Loop thread. Owned by the registry while it lives, and by its subscriptions until they have read its end.
@@ -143,6 +147,7 @@ class Session final : public std::enable_shared_from_this<Session>, private Leg:
 
   Lifecycle lifecycle_;
   Journal journal_;
+  std::unique_ptr<JournalWriter> writer_;  // Null: the journal is in memory alone.
   Setup setup_;
   Topics topics_;
   SendQueue waiting_;

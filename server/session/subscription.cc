@@ -8,8 +8,12 @@
 namespace fairlead {
 
 Subscription::Subscription(std::shared_ptr<Session> session, Listener& listener, bool owner, const Start& start,
-                           Overflow overflow)
-    : session_(std::move(session)), listener_(listener), owner_(owner), overflow_(overflow) {
+                           Overflow overflow, FormerJournals former)
+    : session_(std::move(session)),
+      listener_(listener),
+      owner_(owner),
+      overflow_(overflow),
+      former_(std::move(former)) {
   const Journal& journal = session_->journal();
   spared_ = journal.oldest();
   switch (start.from) {
@@ -32,6 +36,7 @@ Subscription::Subscription(std::shared_ptr<Session> session, Listener& listener,
       }
       break;
   }
+  if (reads_former()) start_ = StartOutcome::kResumed;
   if (session_->IsNew() && start_ == StartOutcome::kLive) start_ = StartOutcome::kNew;
   session_->Join(*this);
 }
@@ -41,6 +46,11 @@ Subscription::~Subscription() { session_->Leave(*this); }
 uint64_t Subscription::last() const { return std::min(session_->journal().head(), no_further_); }
 
 std::optional<Subscription::Gap> Subscription::TakeGap() {
+  if (reads_former()) {
+    if (overflowed_ || (held_ && !end_)) return std::nullopt;
+    const auto gap = held_ ? former_.front()->GiveUp() : former_.front()->TakeGap();
+    return gap ? std::optional(Gap{gap->first, gap->second}) : std::nullopt;
+  }
   // A held channel is told of its end all the same: what it has not been given it will never see.
   if (held_ && end_ && !overflowed_ && next_ <= last()) return Gap{std::exchange(next_, last() + 1), last()};
   const uint64_t gone = std::min(session_->journal().oldest() - 1, last());
@@ -48,18 +58,27 @@ std::optional<Subscription::Gap> Subscription::TakeGap() {
   return Gap{std::exchange(next_, gone + 1), gone};
 }
 
+bool Subscription::TakeSeam() {
+  if (!reads_former() || !former_.front()->done() || overflowed_ || (held_ && !end_)) return false;
+  former_.erase(former_.begin());
+  start_ = StartOutcome::kEpochChanged;
+  return true;
+}
+
 const Entry* Subscription::Peek() const {
+  if (reads_former()) return HasEntries() ? former_.front()->Peek() : nullptr;
   return HasEntries() && next_ >= session_->journal().oldest() ? &session_->journal().at(next_) : nullptr;
 }
 
 const Subscription::End* Subscription::ended() const {
   if (!end_) return nullptr;
-  const bool all_taken = overflowed_ || next_ > last();
+  const bool all_taken = overflowed_ || (!reads_former() && next_ > last());
   return all_taken ? &*end_ : nullptr;
 }
 
 void Subscription::Hold(bool on) {
   held_ = on;
+  if (on && reads_former()) former_.front()->Rest();
   if (HasEntries()) listener_.Waiting(*this, 1, 0);
 }
 
@@ -76,8 +95,9 @@ void Subscription::Appended(size_t entries, size_t bytes) {
     overflowed_ = true;
     return EndWith(
         {Failure{Reason::kOverflow, Phase::kUnspecified,
-                 "the journal no longer holds what comes after sequence " + std::to_string(next_ - 1) + " of epoch " +
-                     session_->epoch() + ", the last that was delivered; start AFTER it to go on, with a gap"},
+                 "the journal no longer holds what comes after sequence " + std::to_string(next_sequence() - 1) +
+                     " of epoch " + (reads_former() ? former_.front()->epoch() : session_->epoch()) +
+                     ", the last that was delivered; start AFTER it to go on, with a gap"},
          /*session_closed=*/false});
   }
   if (HasEntries()) listener_.Waiting(*this, entries, bytes);

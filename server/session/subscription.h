@@ -1,5 +1,6 @@
 // A channel's place in a session: a cursor into its journal. What a subscriber is given, what it has missed and when it
-// is ended follow from where the cursor is and where the ring's tail is.
+// is ended follow from where the cursor is and where the ring's tail is. Who starts behind an entry of an earlier
+// journal that is still on disk is given the rest of that first, and of those that followed it.
 #pragma once
 
 #include <cstdint>
@@ -11,6 +12,7 @@
 #include "base/failure.h"
 #include "base/time.h"
 #include "policy/journal.h"
+#include "session/former_journal.h"
 
 namespace fairlead {
 
@@ -53,18 +55,24 @@ class Subscription {
     bool session_closed = false;
   };
 
-  // The listener outlives it.
-  Subscription(std::shared_ptr<Session> session, Listener& listener, bool owner, const Start& start, Overflow overflow);
+  // The listener outlives it. `former`: Registry::Former of this start.
+  Subscription(std::shared_ptr<Session> session, Listener& listener, bool owner, const Start& start, Overflow overflow,
+               FormerJournals former = {});
   ~Subscription();
   Subscription(const Subscription&) = delete;
   Subscription& operator=(const Subscription&) = delete;
 
-  // What comes next, in this order: a gap if the tail has passed the cursor, then entries, then the end. Nothing of the
-  // first two while held.
+  // What comes next, in this order: a gap if the tail has passed the cursor, then entries, then, behind a former
+  // journal, a seam and the same of the next journal, then the end. Nothing but the end while held.
   std::optional<Gap> TakeGap();
   const Entry* Peek() const;  // Valid until the loop's next event.
-  uint64_t next_sequence() const { return next_; }
-  void Advance() { ++next_; }
+  uint64_t next_sequence() const { return reads_former() ? former_.front()->next_sequence() : next_; }
+  void Advance() { reads_former() ? former_.front()->Advance() : void(++next_); }
+  // True: what comes now is of another journal than what came before.
+  bool TakeSeam();
+  bool HasMore() const { return Peek() != nullptr || ended() != nullptr || (reads_former() && HasEntries()); }
+  // The journal that it reads if that is not yet the session's own; else null.
+  const FormerJournal* former() const { return reads_former() ? former_.front().get() : nullptr; }
   // The end, once everything before it is taken.
   const End* ended() const;
 
@@ -73,7 +81,8 @@ class Subscription {
   bool owner() const { return owner_; }
   StartOutcome start() const { return start_; }
   const std::shared_ptr<Session>& session() const { return session_; }
-  // Entries, and their bytes, between it and the head.
+  // Of the session's own journal: the sequence that it is to be given next, entries and their bytes from there on.
+  uint64_t next_own_sequence() const { return next_; }
   uint64_t lag() const { return last() + 1 - next_; }
   size_t lag_bytes() const;
   // When the next that it is to be given was made; absent: it has everything.
@@ -90,7 +99,8 @@ class Subscription {
   void Asked(const Question& question) { listener_.Asked(*this, question); }
 
  private:
-  bool HasEntries() const { return !held_ && !overflowed_ && next_ <= last(); }
+  bool reads_former() const { return !former_.empty(); }
+  bool HasEntries() const { return !held_ && !overflowed_ && (reads_former() || next_ <= last()); }
   // The last sequence that there is for it.
   uint64_t last() const;
 
@@ -99,8 +109,9 @@ class Subscription {
   bool owner_;
   Overflow overflow_;
   bool held_ = false;
-  uint64_t next_ = 1;    // The sequence to be given next.
-  uint64_t spared_ = 1;  // The journal's oldest at the start: a past that is gone already is a gap and no overflow.
+  FormerJournals former_;  // That are to be read before the session's own, which waits at next_.
+  uint64_t next_ = 1;      // The sequence to be given next.
+  uint64_t spared_ = 1;    // The journal's oldest at the start: a past that is gone already is a gap and no overflow.
   StartOutcome start_ = StartOutcome::kLive;
   uint64_t no_further_ = UINT64_MAX;  // Superseded: the last sequence that it is given.
   std::optional<End> end_;

@@ -91,9 +91,10 @@ async def idle(gateway: Gateway, exchange: Exchange) -> dict[str, float]:
 
 async def saturate_gateway(url: str, unix: str) -> None:
     """In a process of its own: as many frames as come, through the gateway."""
+    retention = fairlead.Retention(2**28, linger=0)
     async with (
         fairlead.connect(f"unix:{unix}") as client,
-        client.websocket(url, heartbeat=fairlead.Heartbeat(interval=0), retention=fairlead.Retention(2**28)) as session,
+        client.websocket(url, name="md", heartbeat=fairlead.Heartbeat(interval=0), retention=retention) as session,
     ):
         await _count(session.batches(), lambda batch: len(batch.payloads))
 
@@ -148,6 +149,27 @@ async def saturated(gateway: Gateway, exchange: Exchange) -> dict[str, float]:
         )
         figures[f"saturated {name}: gateway CPU a frame, us"] = spent / FRAMES * 1e6
     return figures
+
+
+async def journal_directory(gateway: Gateway, exchange: Exchange) -> dict[str, float]:
+    """The same feed to a named session of two gateways in turn: one without, one with a journal directory."""
+    figures: dict[str, list[float]] = {}
+    url = f"{exchange.ws}/numbered?rate=0&size={FRAME_BYTES}&feed=&count={FRAMES}"
+    with tempfile.TemporaryDirectory(dir=os.environ.get("FAIRLEAD_PROOF_DIRECTORY")) as scratch:
+        keeping = Gateway(Path(scratch), {"journal_directory": {"path": f"{scratch}/journals"}})
+        keeping.start()
+        try:
+            for _ in range(3):
+                for name, each in (("off", gateway), ("on", keeping)):
+                    before = Usage.of(each.pid)
+                    told = await asyncio.to_thread(_alone, "saturate_gateway", url, str(each.unix))
+                    spent = Usage.of(each.pid).cpu_s - before.cpu_s
+                    figures.setdefault(f"{name}: frames/s to Python", []).append(told["rate"])
+                    figures.setdefault(f"{name}: gateway CPU a frame, us", []).append(spent / FRAMES * 1e6)
+            assert "journals.failed" not in keeping.log
+        finally:
+            keeping.stop()
+    return {f"journal directory {name}": statistics.median(values) for name, values in figures.items()}
 
 
 async def outage(gateway: Gateway, exchange: Exchange) -> dict[str, float]:
@@ -231,7 +253,7 @@ async def orders(gateway: Gateway, exchange: Exchange) -> dict[str, float]:
 
 
 MEASUREMENTS: dict[str, Callable[[Gateway, Exchange], Awaitable[dict[str, float]]]] = {
-    measurement.__name__: measurement for measurement in (idle, saturated, outage, resume, orders, subscribers)
+    measurement.__name__: measurement for measurement in (idle, saturated, journal_directory, outage, resume, orders, subscribers)
 }
 
 
@@ -296,6 +318,9 @@ def page(figures: dict[str, list[float]], rounds: int) -> str:
         f"*saturated*: the simulated exchange sends {FRAME_BYTES} B text frames as fast as they are read, to one",
         f"Python process, {FRAMES:,} frames a run and not one more, default event loop; `websockets` reads them",
         "directly, without compression.",
+        "",
+        "*journal directory*: the same feed over plain WebSocket to a named session, off and on in turn, medians of",
+        "three; the directory lies where the system keeps temporary files, and a ring of 256 MiB lets no segment leave.",
         "",
         "*outage*: as the adapter sees it, from being told of the loss to being told of OPEN; 20 drops a round.",
         "",

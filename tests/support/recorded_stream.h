@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <functional>
 #include <map>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -73,10 +74,15 @@ class RecordedStream final : public Channels::Stream {
         return DescribeBatch(event.batch());
       case v1::Event::kAttached: {
         const v1::Attached& attached = event.attached();
-        EXPECT_TRUE(next_.emplace(attached.channel(), 0).second) << "attached twice";
+        // Again only behind a former journal, to its very end.
+        const bool goes_on = former_.erase(attached.channel()) != 0;
+        EXPECT_EQ(next_.contains(attached.channel()), goes_on) << "attached twice";
+        next_[attached.channel()] = goes_on ? attached.oldest_sequence() : 0;
+        if (attached.former()) former_.insert(attached.channel());
         return Add(attached.channel(),
                    "attached " + attached.session() + " " + v1::StartOutcome_Name(attached.start()).substr(14) + " " +
-                       std::to_string(attached.oldest_sequence()) + ".." + std::to_string(attached.head_sequence()));
+                       std::to_string(attached.oldest_sequence()) + ".." + std::to_string(attached.head_sequence()) +
+                       (attached.former() ? " former" : ""));
       }
       case v1::Event::kStateChanged: {
         const v1::StateChanged& change = event.state_changed();
@@ -110,6 +116,7 @@ class RecordedStream final : public Channels::Stream {
       case v1::Event::kEnded: {
         const v1::Ended& ended = event.ended();
         EXPECT_EQ(next_.erase(ended.channel()), 1u) << "ended twice";
+        former_.erase(ended.channel());
         return Add(ended.channel(), "ended " + v1::Reason_Name(ended.cause().reason()).substr(7) +
                                         (ended.session_closed() ? " session_closed" : ""));
       }
@@ -148,6 +155,7 @@ class RecordedStream final : public Channels::Stream {
   Timers& timers_;
   bool writing_ = false;
   std::map<uint32_t, uint64_t> next_;  // By channel that is attached; zero: none has come.
+  std::set<uint32_t> former_;          // Channels that read a journal that is over.
   std::vector<std::string> lines_;
 };
 

@@ -155,5 +155,16 @@ TEST(ConfigFiles, DocumentedHttpOptionsAreTheDefaults) {
                    });
 }
 
+TEST(ConfigFiles, DocumentedJournalDirectoryIsTheDefault) {
+  const JournalDirectoryOptions options;
+  ExpectDocumented(
+      "journal_directory", *config::v1::JournalDirectory::descriptor(),
+      {
+          {"path", '"' + options.path + '"'},
+          {"max_bytes", Size(options.max_bytes)},
+          {"age", std::to_string(std::chrono::duration_cast<std::chrono::hours>(options.age).count()) + "h"},
+      });
+}
+
 }  // namespace
 }  // namespace fairlead

@@ -76,6 +76,7 @@ TEST_F(ConfigTest, FillsInDefaults) {
   EXPECT_EQ(config.flush.frames, 2048u);
   EXPECT_EQ(config.flush.bytes, 256 * kKiB);
   EXPECT_EQ(config.http, HttpOptions{});
+  EXPECT_EQ(config.journal_directory, JournalDirectoryOptions{});
   EXPECT_EQ(config.log_level, Level::kInfo);
   EXPECT_FALSE(config.reflection);
   EXPECT_EQ(config.shutdown_timeout, std::chrono::seconds(5));
@@ -129,6 +130,7 @@ http:
   dial_timeout: 24ms
   response_bytes: 25MiB
   response_header_bytes: 26KiB
+journal_directory: { path: run/journals, max_bytes: 27MiB, age: 28h }
 flush: { batch_frames: 17, batch_bytes: 18 }
 log: { level: debug }
 reflection: true
@@ -187,6 +189,8 @@ TEST_F(ConfigTest, TakesEveryField) {
                                       .response_header_bytes = 26 * kKiB}));
   EXPECT_EQ(config.flush.frames, 17u);
   EXPECT_EQ(config.flush.bytes, 18u);
+  EXPECT_EQ(config.journal_directory,
+            (JournalDirectoryOptions{.path = "run/journals", .max_bytes = 27 * kMiB, .age = std::chrono::hours(28)}));
   EXPECT_EQ(config.log_level, Level::kDebug);
   EXPECT_TRUE(config.reflection);
   EXPECT_EQ(config.shutdown_timeout, std::chrono::microseconds(250));
@@ -253,7 +257,7 @@ TEST_F(ConfigTest, TellsWhatIsWrong) {
       {"limit: {}", "2: limit: unknown field; did you mean \"limits\"?"},
       {"zzz: 1",
        "2: zzz: unknown field; expected one of listeners, egress, tls, limits, flush, log, reflection, "
-       "shutdown_timeout, http, grants"},
+       "shutdown_timeout, http, grants, journal_directory"},
       {"limits:\n  sesions: 1", "3: limits.sesions: unknown field; did you mean \"sessions\"?"},
       {"log: {levle: info}", "2: log.levle: unknown field; did you mean \"level\"?"},
       {"reflection: true\nreflection: false", "3: reflection: given twice; expected once"},
@@ -297,6 +301,10 @@ TEST_F(ConfigTest, TellsWhatIsWrong) {
       {"http: {response_header_bytes: 17MiB, response_bytes: 1}",
        "2: http.response_header_bytes: 17825792 is out of range; expected 1KiB to a quarter of limits.message_bytes, "
        "16777216"},
+      {"journal_directory: {path: \"a\\0b\"}", "2: journal_directory.path: has a zero byte; expected a path"},
+      {"journal_directory: {max_bytes: 65535}",
+       "2: journal_directory.max_bytes: 65535 is out of range; expected 64KiB at least"},
+      {"journal_directory: {age: 0s}", "2: journal_directory.age: 0 is out of range; expected 1us at least"},
       {"limits: {stuck_write: 0s}", "2: limits.stuck_write: 0 is out of range; expected 1us at least"},
       {"shutdown_timeout: 5", "2: shutdown_timeout: wrong value \"5\"; " + duration},
       {"shutdown_timeout: 5 s", "2: shutdown_timeout: wrong value \"5 s\"; " + duration},

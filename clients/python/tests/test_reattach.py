@@ -310,3 +310,67 @@ async def test_a_long_series_of_losses_keeps_order_and_loses_nothing(
     stream.say(frames(1, last + 1, [b"end"]))
     await asyncio.wait_for(reading, PATIENCE_S)
     assert got == list(range(4, last + 2))
+
+
+async def test_a_restarted_gateway_gives_the_rest_of_the_former_journal(socket: str) -> None:
+    """Its entries are told and change nothing; behind them comes the seam, and the position follows."""
+    async with FakeGateway(socket) as fake, fairlead.connect(socket) as gateway:
+        session = gateway.websocket("ws://exchange/ws", name="md")
+        opening = asyncio.create_task(session.open())
+        stream = await fake.stream()
+        await stream.open()
+        await opening
+        stream.say(frames(1, 4, [b"a"]))
+        await take(aiter(session), 1)
+        await fake.kill()
+        async with FakeGateway(socket) as again:
+            stream = await again.stream()
+            command = await stream.expect("open")
+            channel = command.channel
+            assert command.open.start.after == pb.Start.After(epoch="epoch-1", sequence=4)
+            stream.say(
+                attached(channel, "RESUMED", head_sequence=9, former=True),
+                frames(channel, 5, [b"b"]),
+                state(channel, "OPEN", 6),
+            )
+            entries = await take(session.events(), 4)
+            assert [type(entry) for entry in entries] == [
+                fairlead.Detached,
+                fairlead.Attached,
+                fairlead.Frame,
+                fairlead.StateChanged,
+            ]
+            assert isinstance(entries[1], fairlead.Attached)
+            assert entries[1].former
+            assert (session.state, session.generation) == (fairlead.SessionState.CONNECTING, 0)
+            assert session.position == fairlead.After("epoch-1", 6)
+            # The stream is lost in the middle of it: it goes on there.
+            stream.end()
+            stream = await again.stream()
+            command = await stream.expect("open")
+            assert command.open.start.after == pb.Start.After(epoch="epoch-1", sequence=6)
+            stream.say(
+                attached(channel, "RESUMED", head_sequence=9, former=True),
+                pb.Event(gap=pb.Gap(channel=channel, from_sequence=7, to_sequence=9)),
+                attached(channel, "EPOCH_CHANGED", epoch="epoch-2", head_sequence=3, former=True),
+                frames(channel, 1, [b"c"]),
+                attached(channel, "EPOCH_CHANGED", epoch="epoch-3", oldest_sequence=5, head_sequence=4),
+                state(channel, "OPEN", 5),
+                frames(channel, 6, [b"d"]),
+            )
+            entries = await take(session.events(), 8)
+            changes = [entry for entry in entries if isinstance(entry, fairlead.EpochChanged)]
+            assert [(each.epoch, each.former, each.position) for each in changes] == [
+                ("epoch-2", True, 0),
+                ("epoch-3", False, 4),
+            ]
+            assert session.state is fairlead.SessionState.OPEN
+            assert session.position == fairlead.After("epoch-3", 6)
+
+
+async def test_another_attached_behind_a_live_journal_breaks_the_protocol(
+    stream: Stream, session: fairlead.Session
+) -> None:
+    stream.say(attached(1, "EPOCH_CHANGED", epoch="epoch-2"))
+    with pytest.raises(fairlead.SessionEnded, match="broke the protocol"):
+        await take(aiter(session), 1)

@@ -76,6 +76,8 @@ class Channel:
         self.epoch: str | None = None
         self.state: SessionState | None = None
         self.generation = 0
+        # Whether what comes is of a former journal: entries of that tell nothing of the session as it is.
+        self.former = False
         self.last_failure: Failure | None = None
         self.error: FairleadError | None = None
         self.setup = setup
@@ -271,7 +273,9 @@ class Channel:
 
     def _on_occurrence(self, kind: str, event: pb.Event) -> None:
         """Take what only an attached channel gets."""
-        if kind == "state_changed":
+        if kind == "attached":
+            self._on_next_journal(event.attached)
+        elif kind == "state_changed":
             self._on_state_changed(StateChanged.from_proto(event.state_changed))
         elif kind == "topic_changed":
             topic = TopicChanged.from_proto(event.topic_changed)
@@ -297,19 +301,34 @@ class Channel:
         else:
             self._cursor = message.oldest_sequence - 1
         self.name = message.session
-        self.epoch = message.epoch
-        self.generation = message.generation
         self.stage = Stage.ATTACHED
         self._returning = True
         self._reentry.reset()
         self._holding = False
         self.attached.set()
-        self._emit((EpochChanged if changed else Attached).from_proto(message, self._cursor))
-        self._enter_state(SessionState(message.state))
+        self._enter_journal(message, EpochChanged if changed else Attached)
         self._weigh()
 
+    def _on_next_journal(self, message: pb.Attached) -> None:
+        if not self.former:
+            self._violated("a journal ended that was not a former one")
+            return
+        self._cursor = message.oldest_sequence - 1
+        self._enter_journal(message, EpochChanged)
+
+    def _enter_journal(self, message: pb.Attached, kind: type[Attached]) -> None:
+        self.epoch = message.epoch
+        self.former = message.former
+        self.generation = message.generation
+        self._emit(kind.from_proto(message, self._cursor))
+        self._enter_state(SessionState(message.state))
+
     def _on_state_changed(self, event: StateChanged) -> None:
-        if self._advance(event.sequence, event.sequence):
+        if not self._advance(event.sequence, event.sequence):
+            return
+        if self.former:
+            self._emit(event)
+        else:
             self.generation = event.generation
             self.last_failure = event.cause or self.last_failure
             self._emit(event)
@@ -326,6 +345,8 @@ class Channel:
             if self.stage is not Stage.ATTACHED or not self._advance(result.sequence, result.sequence):
                 return
             self._emit(result)
+            if self.former:  # Its ids are those of commands that are over.
+                return
         elif result.id == self._entrance_id and self.stage in {Stage.ENTERING, Stage.LEAVING}:
             if result.outcome is Outcome.NOT_SENT:
                 self._on_refused(result.failure or Failure(message="refused without a reason"))

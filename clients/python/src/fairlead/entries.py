@@ -199,6 +199,11 @@ class Attached:
     """Keys of the setup steps as stored now, in order."""
     position: int
     """The sequence that delivery begins behind."""
+    former: bool = False
+    """Whether this journal is over and read from the gateway's journal directory; EpochChanged follows at its end.
+
+    state, generation and setup_keys are those of the session as it is now.
+    """
 
     @classmethod
     def from_proto(cls, message: pb.Attached, position: int) -> "Attached":
@@ -213,6 +218,7 @@ class Attached:
             start=StartOutcome(message.start),
             setup_keys=tuple(message.setup_keys),
             position=position,
+            former=message.former,
         )
 
 

@@ -199,7 +199,7 @@ class Session(Reader):
                 return
 
     def _lose_pongs(self, event: StateChanged) -> None:
-        if event.state is SessionState.OPEN:
+        if event.state is SessionState.OPEN or self._channel.former:
             return
         failure = event.cause or Failure(Reason.CONNECTION_LOST, message="the transport ended")
         for waiting in self._pongs.values():
