@@ -49,13 +49,14 @@ void Session::Begin() { Enter(lifecycle_.Start(around_.timers.Now())); }
 
 void Session::TakeOver(SessionOptions options) {
   const Failure cause{Reason::kSuperseded, Phase::kUnspecified, "another Open took the session over"};
+  // Found first: what its sends came to may be more than it can still be given.
+  const auto former = std::ranges::find_if(subscriptions_, [](const auto* each) { return each->owner(); });
   for (const Outgoing& item : outbox_.Withdraw())
     Tell(item, Outcome::kNotSent, Failure{cause.reason, Phase::kNotSent, "not written: " + cause.message});
   CountOutbox();
   ArmExpiry();
   std::erase_if(pings_, [](const PingUnderWay& ping) { return !ping.heartbeat && !ping.sent_at; });
   for (PingUnderWay& ping : pings_) ping.former = true;
-  const auto former = std::ranges::find_if(subscriptions_, [](const auto* each) { return each->owner(); });
   if (former != subscriptions_.end()) {
     Subscription& superseded = **former;
     subscriptions_.erase(former);
@@ -329,6 +330,8 @@ void Session::CheckLiveness() {
 uint64_t Session::Append(Entry entry, size_t bytes) {
   const uint64_t sequence = journal_.Append(std::move(entry));
   CountJournal();
+  if (around_.journal_bytes > around_.limits.total_journal_bytes && around_.reclaim_journals)
+    around_.reclaim_journals();
   if (read_) {
     ++read_->entries;
     read_->bytes += bytes;
@@ -364,8 +367,6 @@ void Session::ShrinkJournal(size_t bytes) {
 void Session::CountJournal() {
   around_.journal_bytes += journal_.bytes() - counted_journal_bytes_;
   counted_journal_bytes_ = journal_.bytes();
-  if (around_.journal_bytes > around_.limits.total_journal_bytes && around_.reclaim_journals)
-    around_.reclaim_journals();
 }
 
 void Session::CountOutbox() {
