@@ -1,6 +1,8 @@
 // What a session's journal says, entry by entry. What must hold between entries is in life_observe.cc.
 #include "simulation/life.h"
 
+#include <algorithm>
+
 #include "support/subscriber.h"
 
 namespace fairlead::simulation {
@@ -290,6 +292,11 @@ void Life::CheckRefusal(const Command& command, const Failure& failure) {
     scene_.Unless(taking_over_, command.number, " superseded by nobody");
   } else if (failure.reason == Reason::kWrongGeneration) {
     scene_.Unless(command.send.generation != 0, command.number, " asked for no generation");
+  } else if (failure.message.starts_with("limits.setup_steps")) {
+    const auto stored = [this](uint64_t number) { return !commands_.at(number).send.setup_key.empty(); };
+    const size_t reserved = static_cast<size_t>(std::ranges::count_if(unresolved_, stored));
+    scene_.Unless(memory_.size() + reserved >= scene_.limits.setup_steps, command.number, " refused, and only ",
+                  memory_.size(), " steps are stored, ", reserved, " more on their way");
   } else if (failure.message.contains("send_queue_bytes")) {
     // A setup step and a heartbeat may be in the queue besides.
     constexpr size_t kBesides = 2 * (Outbox::kItemBytes + 150);

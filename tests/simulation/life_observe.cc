@@ -161,6 +161,7 @@ void Life::ObserveCommands(const Session& session) {
     if (open) scene_.Unless(bound.writing(), number, " waits, and nothing is being written");
   }
   const std::vector<std::string> keys = session.SetupKeys();
+  scene_.Unless(keys.size() <= scene_.limits.setup_steps, "it remembers ", keys.size(), " setup steps");
   scene_.Unless(std::ranges::equal(keys, memory_, {}, {}, &SetupStep::key), "it remembers ", keys.size(),
                 " setup steps, of ", memory_.size(), " or others");
 }

@@ -56,7 +56,7 @@ Limits RandomLimits(Draws& draws) {
   if (draws.OneIn(4)) limits.total_journal_bytes = draws.Between(1000, 10'000);
   if (draws.OneIn(8)) limits.sessions = 2;
   limits.unanswered_pings = 3;
-  limits.setup_steps = 5;
+  limits.setup_steps = 4;
   limits.setup_bytes = 400;
   return limits;
 }

@@ -79,9 +79,17 @@ void World::Advance(Duration span) { time_.Advance(span); }
 
 void World::Observe() {
   const auto found = registry_->Find("dev", "md");
+  size_t journals = 0;
   for (const auto& life : lives_) {
-    if (!life->gone()) life->Observe(found != nullptr && life->session() == found);
+    const auto session = life->session();
+    if (session == nullptr) continue;
+    life->Observe(session == found);
+    journals += session->journal().bytes();
   }
+  // Those who have lost their name give up nothing any more.
+  scene_.Unless(journals <= limits_.total_journal_bytes || found == nullptr ||
+                    found->journal().oldest() == found->journal().head(),
+                "journals of ", journals, " bytes together, of ", limits_.total_journal_bytes);
   WatchDials();
 }
 
@@ -204,6 +212,9 @@ void World::SendOne(Adapter& owner, SendCommand send, bool has_id) {
                " ms, key ", send.setup_key);
   owner.session()->Send(std::move(send));
   owner.life().Issued(command);
+  size_t waiting = 0;
+  for (const auto& life : lives_) waiting += life->blind() ? 0 : life->waiting_bytes();
+  scene_.Unless(waiting <= limits_.total_send_queue_bytes, "limits.total_send_queue_bytes is exceeded");
 }
 
 bool World::Send() {
