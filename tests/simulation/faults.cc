@@ -245,7 +245,14 @@ void World::Finish() {
 // Everything is over, and everything is given back.
 void World::Judge() {
   if (!scene_.complaint.empty()) return;
-  for (const auto& life : lives_) life->Judge();
+  for (const auto& life : lives_) {
+    life->Judge();
+    ++scene_.table.sums.sessions;
+    if (life->blind()) ++scene_.table.sums.blind_sessions;
+    scene_.table.sums.entries += life->head();
+  }
+  scene_.table.sums.transports += lines_.size();
+  scene_.table.sums.commands += commands_;
   scene_.Unless(registry_->size() == 0, registry_->size(), " sessions are left");
   scene_.Unless(drained_ == draining_, "a drain does not end");
   scene_.Unless(dialler_.under_way() == 0, "a dial is left");

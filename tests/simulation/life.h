@@ -84,7 +84,6 @@ class Life {
   const std::optional<Failure>& end() const { return end_; }
   bool closing() const { return was_closing_; }
   size_t waiting_bytes() const;
-  size_t commands() const { return commands_.size(); }
 
  private:
   void Check(const Entry& entry);

@@ -5,8 +5,8 @@
 //   FAIRLEAD_SEEDS=500 simulation
 #include <gtest/gtest.h>
 
-#include <cstdio>
 #include <cstdlib>
+#include <iostream>
 
 #include "base/log.h"
 #include "simulation/world.h"
@@ -14,12 +14,8 @@
 namespace fairlead::simulation {
 namespace {
 
-// With sanitizers each seed takes ten times as long: a tenth of them must do.
-#if defined(__has_feature) && __has_feature(address_sanitizer)
-constexpr uint64_t kSeeds = 1'000;
-#else
-constexpr uint64_t kSeeds = 10'000;
-#endif
+// With sanitizers, when each takes ten times as long, a part of them must do.
+constexpr uint64_t kSeeds = SIMULATION_SEEDS;
 // How often each pair of place and fault is to be met in ten thousand seeds.
 constexpr uint64_t kLeast = 100;
 
@@ -48,8 +44,11 @@ TEST(Simulation, ThePromisesHoldWhateverHappens) {
     const std::string complaint = RunSeed(seed, table, /*trace=*/false);
     ASSERT_TRUE(complaint.empty() && !HasFailure()) << "FAIRLEAD_SEED=" << seed << ": " << complaint;
   }
-  std::printf("%llu seeds of %d events; how often each fault has met a session in each place:\n%s",
-              static_cast<unsigned long long>(seeds), World::kEvents, table.Text().c_str());
+  std::cout << seeds << " seeds of " << World::kEvents << " events: " << table.sums.sessions << " sessions ("
+            << table.sums.blind_sessions << " with too short a ring for the model to follow), " << table.sums.transports
+            << " transports, " << table.sums.entries << " entries, " << table.sums.commands
+            << " commands; how often each fault met a session in each place:\n"
+            << table.Text();
   for (const std::string& complaint : table.Complaints(kLeast * seeds / 10'000)) ADD_FAILURE() << complaint;
 }
 

@@ -68,6 +68,16 @@ class Table {
   uint64_t count(Place place, Fault fault) const {
     return counts_[static_cast<size_t>(fault)][static_cast<size_t>(place)];
   }
+  // How much there was to check.
+  struct Sums {
+    uint64_t sessions = 0;
+    uint64_t blind_sessions = 0;  // Of which the model lost sight.
+    uint64_t transports = 0;
+    uint64_t entries = 0;
+    uint64_t commands = 0;
+  };
+  Sums sums;
+
   // A line a fault, a column a place; behind it, why some are impossible.
   std::string Text() const;
   // The cells that were reached less often than this, and those that were reached though said to be impossible.
