@@ -17,7 +17,7 @@ BUILD = flock build/$(1).lock cmake --build build/$(1)
 STEP = @echo "==> $(1)"
 SANITIZERS := UBSAN_OPTIONS=print_stacktrace=1 ASAN_SYMBOLIZER_PATH=/usr/bin/llvm-symbolizer-19
 
-.PHONY: help setup build demo test test-cpp test-asan test-python test-e2e test-docs fuzz proof bench bench-quick lint format clean
+.PHONY: help setup build demo test test-cpp test-asan test-python test-e2e test-docs fuzz mutants proof bench bench-quick lint format clean
 
 help: ## Tell what there is to make
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -94,6 +94,7 @@ test: ## Run all tests
 test-cpp: build ## Run the C++ tests
 	$(call STEP,C++ tests)
 	@ctest --test-dir build/release --output-on-failure --no-tests=error -j$(JOBS)
+	@sed -n '/seeds of .* events/,/^impossible/p' build/release/Testing/Temporary/LastTest.log
 
 test-asan: build/asan/build.ninja build/venv/.client ## Run the C++ tests, and the bad-input tests, with sanitizers
 	$(call STEP,build build/asan)
@@ -108,8 +109,8 @@ test-python: build/venv/.client build/venv-oldest/.client ## Run the client's ow
 	@$(PYTHON) -m pytest -c clients/python/pyproject.toml clients/python/tests
 	$(call STEP,Python client with the oldest gRPC)
 	@build/venv-oldest/bin/python -m pytest -c clients/python/pyproject.toml clients/python/tests
-	$(call STEP,lint checks and page runner)
-	@$(PYTEST) tests/lint tests/docs/test_blocks.py tests/demo tests/bench
+	$(call STEP,lint checks and mutants and page runner)
+	@$(PYTEST) tests/lint tests/mutants tests/docs/test_blocks.py tests/demo tests/bench
 
 test-e2e: build build/venv/.client build/tools/grpcurl ## Run the end-to-end tests on the real binaries
 	$(call STEP,end-to-end tests)
@@ -124,6 +125,10 @@ fuzz: build/fuzz/build.ninja build/venv/.ready ## Run the fuzz targets for FUZZ_
 	@$(call BUILD,fuzz) --target fuzz
 	$(call STEP,fuzz targets; what they find is kept in build/fuzz-corpus)
 	@$(SANITIZERS) $(PYTHON) tests/fuzz/run.py --seconds $(FUZZ_SECONDS)
+
+mutants: build/venv/.ready ## See that the simulation fails for each small wrong of tests/mutants (ten minutes)
+	$(call STEP,mutants (built and run in build/mutants))
+	@$(PYTHON) tests/mutants/run.py --jobs $(JOBS)
 
 proof: build build/venv/.client ## Measure the figures that the pages state, and write docs/proof.md (some minutes)
 	$(call STEP,figures)

@@ -50,13 +50,15 @@ void Session::Begin() { Enter(lifecycle_.Start(around_.timers.Now())); }
 
 void Session::TakeOver(SessionOptions options) {
   const Failure cause{Reason::kSuperseded, Phase::kUnspecified, "another Open took the session over"};
+  // Found first: what its sends came to may be more than it can still be given.
+  Subscription* former = Owner();
   std::vector<Outgoing> withdrawn = leg_ ? leg_->Withdraw() : std::vector<Outgoing>();
   std::ranges::move(waiting_.Release(), std::back_inserter(withdrawn));
   for (const Outgoing& item : withdrawn)
     Tell(item, Outcome::kNotSent, Failure{cause.reason, Phase::kNotSent, "not written: " + cause.message});
   OutboxChanged();
   ArmExpiry();
-  if (Subscription* former = Owner()) {
+  if (former != nullptr) {
     std::erase(subscriptions_, former);
     former->Supersede({cause, /*session_closed=*/false});
   }
@@ -281,6 +283,8 @@ uint64_t Session::Append(Entry entry, size_t bytes) {
   // Before anybody is given it.
   if (writer_) writer_->Append(sequence, journal_.at(sequence), journal_.oldest());
   CountJournal();
+  if (around_.journal_bytes > around_.limits.total_journal_bytes && around_.reclaim_journals)
+    around_.reclaim_journals();
   if (read_) {
     ++read_->entries;
     read_->bytes += bytes;
@@ -316,8 +320,6 @@ void Session::ShrinkJournal(size_t bytes) {
 void Session::CountJournal() {
   around_.journal_bytes += journal_.bytes() - counted_journal_bytes_;
   counted_journal_bytes_ = journal_.bytes();
-  if (around_.journal_bytes > around_.limits.total_journal_bytes && around_.reclaim_journals)
-    around_.reclaim_journals();
 }
 
 void Session::OutboxChanged() {

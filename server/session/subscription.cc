@@ -93,6 +93,8 @@ std::optional<WallTime> Subscription::lagging_since() const {
 void Subscription::Appended(size_t entries, size_t bytes) {
   if (overflow_ == Overflow::kDetach && !overflowed_ && std::max(next_, spared_) < session_->journal().oldest()) {
     overflowed_ = true;
+    owner_ = false;  // It would never see what became of a command.
+    end_.reset();    // Even the session's own: what it did not get lies before that.
     return EndWith(
         {Failure{Reason::kOverflow, Phase::kUnspecified,
                  "the journal no longer holds what comes after sequence " + std::to_string(next_sequence() - 1) +
@@ -106,6 +108,8 @@ void Subscription::Appended(size_t entries, size_t bytes) {
 void Subscription::Supersede(End end) {
   owner_ = false;
   no_further_ = session_->journal().head();
+  overflowed_ = false;  // By the results of its own sends: they are a gap before this end.
+  end_.reset();
   EndWith(std::move(end));
 }
 

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -38,6 +39,10 @@ class Peer {
   bool takes_writes = true;  // Else Take is the test's to call.
   bool says_goodbye = true;  // Answers a close frame, and ends.
   bool pongs = false;
+
+  // Told of what it is given, as it is given.
+  std::function<void(const Write&)> on_write = {};
+  std::function<void()> on_goodbye = {};
 
   // False once it has ended, or the session has dropped it.
   bool live() const { return listener_ != nullptr; }
@@ -103,6 +108,7 @@ class Peer {
     void Close(uint16_t code, std::string reason) override {
       EXPECT_TRUE(peer_->live() && !peer_->goodbye) << "a second goodbye, or too late for one";
       peer_->goodbye = {code, std::move(reason)};
+      if (peer_->on_goodbye) peer_->on_goodbye();
       if (peer_->says_goodbye) peer_->timers_.Post([peer = peer_] { peer->Close(peer->goodbye->first); });
     }
     uint64_t BytesAcknowledged() const override { return peer_->acknowledged; }
@@ -116,6 +122,7 @@ class Peer {
     EXPECT_FALSE(std::exchange(writing, true)) << "a second write before the first was taken";
     EXPECT_FALSE(goodbye) << "written after the goodbye";
     writes.push_back(std::move(write));
+    if (on_write) on_write(writes.back());
     if (takes_writes) timers_.Post([self] { self->Take(); });
   }
 

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -36,6 +37,7 @@ class VirtualTime final : public Timers {
       }
       now_ = std::max(now_, due.key().first);
       due.mapped()();
+      if (after_each) after_each();
     }
     now_ = until;
   }
@@ -43,6 +45,8 @@ class VirtualTime final : public Timers {
   std::optional<SteadyTime> NextDue() const {
     return queue_.empty() ? std::nullopt : std::optional(queue_.begin()->first.first);
   }
+  std::function<void()> after_each = {};     // Called when a callback has run, before time goes on.
+  size_t timers() const { return timers_; }  // That somebody has.
   // Since the beginning.
   Duration Passed() const { return now_ - kStart; }
 
@@ -55,8 +59,11 @@ class VirtualTime final : public Timers {
 
   class VirtualTimer final : public Timer {
    public:
-    explicit VirtualTimer(VirtualTime& time) : time_(time) {}
-    ~VirtualTimer() override { Cancel(); }
+    explicit VirtualTimer(VirtualTime& time) : time_(time) { ++time_.timers_; }
+    ~VirtualTimer() override {
+      Cancel();
+      --time_.timers_;
+    }
     VirtualTimer(const VirtualTimer&) = delete;
     VirtualTimer& operator=(const VirtualTimer&) = delete;
     void At(SteadyTime deadline, std::function<void()> callback) override {
@@ -84,6 +91,7 @@ class VirtualTime final : public Timers {
 
   SteadyTime now_ = kStart;
   uint64_t order_ = 0;
+  size_t timers_ = 0;
   std::map<Key, std::function<void()>> queue_;
 };
 

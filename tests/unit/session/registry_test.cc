@@ -166,6 +166,24 @@ TEST(Registry, WhoWantsToBeDetachedIsAlsoWhenAnotherSessionTakesTheRoom) {
   EXPECT_THAT(idle.Read(), ElementsAre("ended: OVERFLOW")) << "no gap behind its back";
 }
 
+// What somebody still reads of a closed session is not taken away, however little is left for the others.
+TEST(Registry, JournalsThatNobodyGivesUpLeaveTheOthersTheirNewestEntry) {
+  Testbed bed;
+  bed.limits.total_journal_bytes = 100'000;
+  Subscriber last(bed.Open(PlainOptions(), "closed"));
+  last.session().Begin();
+  bed.dialler.Accept();
+  for (int i = 0; i < 95; ++i) bed.dialler.peer().Text(std::string(936, 'x'));
+  last.session().Close({Reason::kClosed, Phase::kUnspecified, ""});
+  bed.time.Settle();
+  Subscriber live(bed.Open(PlainOptions(), "live"));
+  live.session().Begin();
+  bed.dialler.Accept();
+  for (int i = 0; i < 50; ++i) bed.dialler.peer().Text(std::string(9936, 'x'));
+  EXPECT_EQ(live.session().journal().oldest(), live.session().journal().head());
+  EXPECT_EQ(last.Read().size(), 100u);
+}
+
 TEST(Registry, AClosedSessionsJournalCountsNoMore) {
   Testbed bed;
   bed.limits.total_journal_bytes = 100'000;

@@ -141,6 +141,37 @@ TEST(Subscription, WhenTheOnlyOneOverflowsTheSessionCloses) {
   EXPECT_EQ(talk.registry.size(), 0u);
 }
 
+// Results of commands follow CLOSED, and may be what the ring has no room for.
+TEST(Subscription, WhoOverflowsBehindTheEndOfTheSessionIsToldSo) {
+  SessionOptions options = ThreeEntries();
+  options.reconnect.enabled = false;
+  Conversation talk(options);
+  talk.Connect();
+  const auto reader = Join(talk, {}, Overflow::kDetach);
+  talk.peer().End();
+  talk.Send(1, "x");
+  talk.Send(2, "x");
+  EXPECT_EQ(reader->subscription().ended(), nullptr) << "the ring holds CLOSED";
+  talk.Send(3, std::string(100, 'x'));
+  talk.Send(4, "x");
+  talk.Send(5, "x");
+  EXPECT_THAT(reader->Read(), ElementsAre("ended: OVERFLOW")) << "not as if it had been given everything";
+}
+
+// It is given no more entries: it would never see what became of its commands.
+TEST(Subscription, AnOwnerThatOverflowsOwnsNoLonger) {
+  Conversation talk(ThreeEntries());
+  talk.Connect();
+  talk.owner =
+      std::make_unique<Subscriber>(talk.Open(ThreeEntries()), Subscriber::Options{.overflow = Overflow::kDetach});
+  const auto reader = Join(talk, {});
+  EXPECT_TRUE(talk.owner->subscription().owner());
+  Deliver(talk.peer(), 1, 10);
+  EXPECT_FALSE(talk.owner->subscription().owner());
+  const Subscriber next(talk.Open(ThreeEntries()), Subscriber::Options{});
+  EXPECT_THAT(talk.Read(), ElementsAre("ended: OVERFLOW"));
+}
+
 TEST(Subscription, ASlowOneDelaysNobody) {
   Conversation talk(ThreeEntries());
   talk.Connect();

@@ -192,6 +192,18 @@ TEST(TakeOver, AHeldFormerOwnerIsToldToo) {
   EXPECT_THAT(talk.Read(), ElementsAre("gap 4..4", "ended: SUPERSEDED"));
 }
 
+// The results of its withdrawn sends are more than the ring holds: it must not come back as after an overflow.
+TEST(TakeOver, AnOwnerThatOverflowsInBeingSupersededIsToldThatItIs) {
+  SessionOptions options = Lingering();
+  options.journal.bytes = 3 * 64;
+  Conversation talk(options);
+  talk.owner = std::make_unique<Subscriber>(talk.Open(options), Subscriber::Options{.overflow = Overflow::kDetach});
+  for (const uint64_t id : {1, 2, 3, 4}) talk.Send({.id = id, .payload = "order", .max_wait = 5s});
+  const auto next = TakeOver(talk, options);
+  EXPECT_THAT(talk.Read(), ElementsAre("gap 2..2", "2 NOT_SENT SUPERSEDED", "3 NOT_SENT SUPERSEDED",
+                                       "4 NOT_SENT SUPERSEDED", "ended: SUPERSEDED"));
+}
+
 TEST(TakeOver, ReadersGoOn) {
   Conversation talk(Lingering());
   talk.Connect();
