@@ -107,8 +107,7 @@ int Run(const Config& config) {
     if (!opened) return fail(opened.error());
     directory = std::move(*opened);
   }
-  Registry registry(*dialler, loop, std::move(random), config.limits, Unique, Grants(config.grants),
-                    directory.get());
+  Registry registry(*dialler, loop, std::move(random), config.limits, Unique, Grants(config.grants), directory.get());
   const auto connector = MakeConnector(loop, egress, **tls);
   HttpEngine http(*connector, loop, config.limits, config.http);
   Streams streams(registry, loop, config.limits, config.flush);
