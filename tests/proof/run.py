@@ -319,7 +319,7 @@ def page(figures: dict[str, list[float]], rounds: int) -> str:
         "directly, without compression.",
         "",
         "*journal directory*: the same feed over plain WebSocket to a named session, off and on in turn, medians of",
-        "three; the directory lies where the system keeps temporary files, and a ring of 256 MiB lets no segment leave.",
+        "three; the directory lies where the system keeps temporary files; a ring of 256 MiB lets no segment leave.",
         "",
         "*outage*: as the adapter sees it, from being told of the loss to being told of OPEN; 20 drops a round.",
         "",
