@@ -195,6 +195,9 @@ async def test_an_adapter_that_was_away_is_given_every_epoch_between(
         position = session.position
         assert position is not None
         await session.send("second")
+        async for frame in session:
+            if frame.text == "second":
+                break
         for words in ("third", "fourth"):
             gateway.kill()
             await eventually(lambda: not session.attached, "the loss is noticed")
