@@ -55,9 +55,8 @@ void Adapter::Read(size_t most) {
     subscription_.Advance();
     ++next_;
   }
-  if (most == 0) {
-    woken_ = true;  // It knows that there is more.
-  } else if (const auto* end = subscription_.ended(); end != nullptr && !ended_) {
+  if (most == 0) woken_ = true;  // It knows that there is more.
+  if (const auto* end = subscription_.ended(); end != nullptr && !ended_) {
     scene_.Unless(woken, "adapter ", number_, " was not woken for its end");
     CheckEnd(*end);
     ended_ = true;
