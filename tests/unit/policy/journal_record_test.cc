@@ -129,7 +129,7 @@ TEST(JournalRecord, EntriesArePassedOverAsTheyAreRead) {
   EXPECT_EQ(reader.sequence(), 9u);
   while (reader.Skip()) {
   }
-  EXPECT_EQ(reader.sequence(), 13u);
+  EXPECT_EQ(reader.sequence(), 15u);
 }
 
 // Killed at any instant, as far as the process had come: the whole entries, and no other.

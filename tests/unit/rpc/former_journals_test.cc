@@ -25,7 +25,7 @@ struct Process {
     options.path = path;
     directory = std::move(*JournalDirectory::Open(options, time));
     registry = std::make_unique<Registry>(
-        dialler, time, [] { return 0.5; }, limits, [this] { return epochs + std::to_string(++names); },
+        dialler, time, [] { return 0.5; }, limits, [this] { return epochs + std::to_string(++names); }, Grants(),
         directory.get());
     channels = std::make_unique<Channels>("dev", *registry, time, limits, Flush::Batch{}, stream);
     stream.wrote = [this] { channels->Wrote(); };
