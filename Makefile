@@ -126,7 +126,7 @@ fuzz: build/fuzz/build.ninja build/venv/.ready ## Run the fuzz targets for FUZZ_
 	$(call STEP,fuzz targets; what they find is kept in build/fuzz-corpus)
 	@$(SANITIZERS) $(PYTHON) tests/fuzz/run.py --seconds $(FUZZ_SECONDS)
 
-mutants: build/venv/.ready ## See that the simulation fails for each small wrong of tests/mutants (ten minutes)
+mutants: build/venv/.ready ## See that the simulation fails for each small wrong of tests/mutants (ten minutes, then one)
 	$(call STEP,mutants (built and run in build/mutants))
 	@$(PYTHON) tests/mutants/run.py --jobs $(JOBS)
 

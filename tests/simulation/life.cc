@@ -69,11 +69,13 @@ void Life::Record() {
 void Life::Check(const Entry& entry) {
   scene_.Unless(entry.time == scene_.time.WallNow(), "entry ", head(), " bears another time than its own");
   scene_.Unless(entry.generation >= generation_, "generations fall at ", head());
-  if (const FrameEntry* frame = entry.frame()) return Check(*frame);
   if (const auto* change = std::get_if<std::unique_ptr<StateChange>>(&entry.what)) {
     scene_.Unless((*change)->generation == entry.generation, "a change of two generations at ", head());
     return Check(**change);
   }
+  scene_.Unless(entry.generation == generation_ || blind_, "entry ", head(), " is of generation ", entry.generation,
+                ", and it is ", generation_);
+  if (const FrameEntry* frame = entry.frame()) return Check(*frame);
   const auto* result = std::get_if<std::unique_ptr<CommandResult>>(&entry.what);
   scene_.Unless(result != nullptr, "a topic has changed, and no session here has topics");
   if (result != nullptr) Check(**result, entry.generation);
@@ -153,7 +155,10 @@ void Life::CheckLost(const StateChange& change) {
   const std::optional<Loss> loss = std::exchange(loss_, std::nullopt);
   const bool must_end = std::exchange(must_end_, false);
   const bool had_transport = state_ == State::kOpening || state_ == State::kOpen;
-  if (had_transport) last_heard_ = lines_.back()->last_heard;
+  if (had_transport) {
+    last_heard_ = lines_.back()->last_heard;
+    unanswered_.clear();
+  }
   if (loss) scene_.Unless(change.close_code == loss->close_code, "the exchange's close code is lost");
   if (cause.reason == Reason::kDetached && !was_closing_) CheckDetached();
   if (was_closing_ || will_close_ || cause.reason == Reason::kDetached) {
@@ -262,6 +267,7 @@ void Life::Check(const CommandResult& result, uint64_t generation) {
   scene_.Unless(!command.outcome, "a second result for ", result.id);
   command.outcome = result.outcome;
   unresolved_.erase(result.id);
+  if (result.outcome != Outcome::kWritten) unanswered_.erase(result.id);
   const bool failed = result.outcome == Outcome::kNotSent || result.outcome == Outcome::kUnknown;
   scene_.Unless(result.failure.has_value() == failed, result.id, ": a failure belongs to what failed, and only to it");
   switch (result.outcome) {

@@ -55,6 +55,7 @@ class Life {
   Command* CommandOf(const std::string& payload);
   void Begun(Command& command, Line& line);
   void Arrived(Command& command, Line& line);
+  void Answered(const std::string& payload);  // Of a ping or of a heartbeat: with it, all before.
   bool heartbeat_is_answerable() const {
     return options_.heartbeat.what == HeartbeatPolicy::What::kPing || !options_.heartbeat.keepalive.empty();
   }
@@ -118,6 +119,7 @@ class Life {
   std::vector<SetupStep> memory_;
   std::map<uint64_t, Command> commands_;
   std::set<uint64_t> unresolved_;  // Those with an id.
+  std::set<uint64_t> unanswered_;  // Pings.
   std::set<uint64_t> waiting_;     // For a transport, or refused, or expired since.
 
   uint32_t failed_ = 0;

@@ -49,6 +49,8 @@ void Life::Issued(Command& command) {
     scene_.Unless(command.outcome == Outcome::kNotSent, command.number, " could not be written, and was not refused");
   if (command.send.generation != 0 && command.send.generation != command.binds_to)
     scene_.Unless(command.outcome == Outcome::kNotSent, command.number, " is for another generation");
+  if (command.what == Command::What::kPing && !command.outcome) unanswered_.insert(command.number);
+  scene_.Unless(unanswered_.size() <= scene_.limits.unanswered_pings, "limits.unanswered_pings is exceeded");
   scene_.Unless(waiting_bytes() <= scene_.limits.send_queue_bytes, "limits.send_queue_bytes is exceeded");
 }
 
@@ -75,6 +77,13 @@ void Life::Arrived(Command& command, Line& line) {
   scene_.Unless(++command.arrivals == 1, command.number, " arrived twice");
   scene_.Unless(command.begun_on == &line, command.number, " arrived on another transport");
   scene_.Unless(command.outcome != Outcome::kNotSent, command.number, " is NOT_SENT, and arrived");
+}
+
+void Life::Answered(const std::string& payload) {
+  const Command* ping = CommandOf(payload);
+  std::erase_if(unanswered_, [&](uint64_t number) {
+    return ping != nullptr ? number <= ping->number : commands_.at(number).begun_on != nullptr;
+  });
 }
 
 // ---- Taking over. ----

@@ -144,6 +144,7 @@ void Line::Deliver(const Coming& coming) {
   last_heard = scene_.time.WallNow();
   if (coming.pong) {
     if (life_.options().heartbeat.what == HeartbeatPolicy::What::kPing) unanswered_since.reset();
+    life_.Answered(coming.payload);
     return peer_.Pong(coming.payload);
   }
   const HeartbeatPolicy& heartbeat = life_.options().heartbeat;
