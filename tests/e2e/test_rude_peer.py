@@ -23,7 +23,7 @@ from fairlead.v1.types_pb2 import (
     Reason,
 )
 from tests.e2e.attach import Attachment, Frame, connected
-from tests.e2e.processes import Gateway
+from tests.e2e.processes import Gateway, eventually
 
 pytestmark = pytest.mark.bad_input
 
@@ -98,6 +98,7 @@ HELLO = b"\x81\x05hello"
 async def test_nonsense_behind_the_upgrade(stream: Attachment, nonsense: bytes, code: int | None) -> None:
     async with peer(lambda upgrade: accepting(upgrade) + HELLO + nonsense) as (url, heard):
         ended = await end_of(stream, url)
+        await eventually(lambda: heard, "the peer has read to the end")
     assert ended.cause.reason == REASON_PROTOCOL_ERROR, ended.cause.message
     assert [frame.payload for frame in stream.heard(Frame)] == [b"hello"], "what came before is delivered"
     if code is not None:
