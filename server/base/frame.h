@@ -28,6 +28,7 @@ struct Match {
     }
     return !contains.empty();
   }
+  friend bool operator==(const Match&, const Match&) = default;
 };
 
 }  // namespace fairlead

@@ -66,6 +66,10 @@ Outbox::Left Outbox::TransportEnded() {
 }
 
 std::vector<Outgoing> Outbox::Withdraw() {
+  if (in_flight_ && in_flight_->what == Outgoing::What::kSend) {
+    in_flight_->setup_key.clear();
+    in_flight_->forget_setup_keys.clear();
+  }
   std::vector<Outgoing> withdrawn;
   std::erase_if(bound_, [&](Outgoing& item) {
     if (item.what != Outgoing::What::kSend && item.what != Outgoing::What::kPing) return false;

@@ -69,7 +69,8 @@ class Outbox {
   };
   Left TransportEnded();
 
-  // What the owner wanted and no write has begun for, in order: another takes its place.
+  // What the owner wanted and no write has begun for, in order: another takes its place, whose setup what is in flight
+  // no longer changes.
   std::vector<Outgoing> Withdraw();
 
   size_t bytes() const { return bytes_; }

@@ -1,13 +1,16 @@
 #include "policy/topics.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace fairlead {
 
-void Topics::Replace(std::vector<Topic> topics) {
-  states_.clear();
-  for (Topic& topic : topics)
-    states_.push_back({.topic = std::move(topic), .stale = false, .since = {}, .last_heard = {}});
+void Topics::Replace(std::vector<Topic> topics, SteadyTime now) {
+  const std::vector<State> before = std::exchange(states_, {});
+  for (Topic& topic : topics) {
+    const auto same = std::ranges::find(before, topic, &State::topic);
+    states_.push_back(same != before.end() ? *same : State{.topic = std::move(topic), .since = now, .last_heard = {}});
+  }
 }
 
 void Topics::Begin(SteadyTime now) {

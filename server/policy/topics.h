@@ -19,14 +19,17 @@ struct Topic {
   Match match;
   Duration max_silence;
   bool reconnect = false;
+
+  friend bool operator==(const Topic&, const Topic&) = default;
 };
 
 class Topics {
  public:
-  explicit Topics(std::vector<Topic> topics) { Replace(std::move(topics)); }
+  explicit Topics(std::vector<Topic> topics) { Replace(std::move(topics), {}); }
 
-  // All are heard as of now; nothing is stale.
-  void Replace(std::vector<Topic> topics);
+  // Those that are the same as before stay what they are: whoever takes over again and again hides no silence. The
+  // silence of others begins now.
+  void Replace(std::vector<Topic> topics, SteadyTime now);
   // A transport is OPEN: silence counts from now. Until Stop.
   void Begin(SteadyTime now);
   // There is no OPEN transport: silence says nothing.

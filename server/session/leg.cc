@@ -34,6 +34,11 @@ void Leg::Dial(const Target& target) {
 
 void Leg::AskBeforeDial(uint64_t generation) { Ask("", generation, options_.dial_timeout); }
 
+void Leg::AnswerDial(const Target& target) {
+  StopAsking();
+  Dial(target);
+}
+
 void Leg::Dialled(std::unique_ptr<Transport> transport) {
   transport_ = std::move(transport);
   last_heard_ = timers_.WallNow();

@@ -74,7 +74,7 @@ class Leg final : private Transport::Listener {
 
   // What is asked, if the owner has not answered yet.
   const std::optional<Question>& question() const { return question_; }
-  void AnswerDial(const Target& target) { StopAsking(), Dial(target); }
+  void AnswerDial(const Target& target);
   // Writes the owner's frame as the step that asks for it; false: that step does not, or not any more.
   bool AnswerStep(Outgoing item);
 

@@ -68,8 +68,7 @@ void Session::TakeOver(SessionOptions options) {
   lifecycle_.Adopt(options_.reconnect);
   journal_.Adopt(options_.journal);
   setup_.Replace(options_.setup);
-  topics_.Replace(options_.topics);
-  if (state() == State::kOpen) topics_.Begin(around_.timers.Now());
+  topics_.Replace(options_.topics, around_.timers.Now());
   ArmTopics();
   if (!leg_) return;
   leg_->Adopt();
@@ -82,7 +81,11 @@ void Session::Resume() {
   const Question& question = *leg_->question();
   // One who does not answer this has given the target with the options.
   if (question.key.empty() && !options_.ask_before_dial) return leg_->AnswerDial(target_);
-  Owner()->Asked(question);
+  AskOwner(question);
+}
+
+void Session::AskOwner(const Question& question) const {
+  if (Subscription* owner = Owner()) owner->Asked(question);
 }
 
 // ---- The way up and down: each change of state is announced, then done. ----
@@ -151,7 +154,7 @@ void Session::Ready() { Enter(lifecycle_.SetUp(around_.timers.Now())); }
 
 void Session::Asks(Question& question) {
   question.number = ++questions_;
-  if (Subscription* owner = Owner()) owner->Asked(question);
+  AskOwner(question);
 }
 
 void Session::Aged() {

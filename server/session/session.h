@@ -119,6 +119,7 @@ class Session final : public std::enable_shared_from_this<Session>, private Leg:
   void Connect();
   void End(const Failure& cause);
   Subscription* Owner() const;
+  void AskOwner(const Question& question) const;
   bool leaving() const { return leg_ && leg_->leaving(); }
 
   void Accept(Outgoing item, uint64_t generation, Duration max_wait);

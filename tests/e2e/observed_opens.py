@@ -331,11 +331,13 @@ async def _(stage: Stage) -> None:
 @observes("Open.topics", "Topic.key", "Topic.match", "Topic.max_silence")
 async def _(stage: Stage) -> None:
     """Two topics, one of which the feed has."""
-    topics = [Topic(key=key, match=Match(contains=[key.encode()]), max_silence=span(0.5)) for key in "xy"]
+    silences = {"x": 60, "y": 0.2}
+    topics = [Topic(key=k, match=Match(contains=[k.encode()]), max_silence=span(s)) for k, s in silences.items()]
     attached = await stage.open(Open(session="s", topics=topics), "/numbered?rate=100&size=10")
     changed = await stage.stream.hear(TopicChanged)
     assert (changed.key, changed.stale, changed.HasField("last_heard")) == ("y", True, False)
     assert changed.sequence > attached.head_sequence
+    await stage.stream.hear(Frame)
     x, y = (await stage.session("s")).topics
     assert (x.key, x.stale, x.HasField("last_heard")) == ("x", False, True)
     assert (y.key, y.stale, y.HasField("last_heard")) == ("y", True, False)

@@ -26,6 +26,8 @@ class PrivateExchange:
     connections: list[web.WebSocketResponse] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
     number: int = 0
+    accepting: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set at first; while it is not, upgrades are answered later."""
     _nonce: int = 0
     _listen_keys: set[str] = field(default_factory=set)
     _tokens: set[str] = field(default_factory=set)
@@ -99,6 +101,7 @@ class PrivateExchange:
         return await self._feed(connection)
 
     async def _accept(self, request: web.Request) -> web.WebSocketResponse:
+        await self.accepting.wait()
         connection = web.WebSocketResponse()
         await connection.prepare(request)
         self.connections.append(connection)
@@ -128,6 +131,7 @@ class PrivateExchange:
 @asynccontextmanager
 async def private_exchange() -> AsyncIterator[PrivateExchange]:
     exchange = PrivateExchange()
+    exchange.accepting.set()
     app = web.Application()
     app.add_routes(exchange.routes())
     runner = web.AppRunner(app, shutdown_timeout=1)

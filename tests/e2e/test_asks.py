@@ -1,5 +1,6 @@
 """Credentials that must be fresh for each connection: through 20 reconnects, with the adapter away for some of them."""
 
+import asyncio
 import itertools
 from collections.abc import AsyncIterator, Callable
 
@@ -151,24 +152,26 @@ async def test_a_callback_that_fails_is_tried_again(
 async def test_an_answer_that_comes_too_late_is_refused(
     gateway: Gateway, private: PrivateExchange, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The first is answered when the second is asked: by then its transport is gone."""
+    """The first is given when its transport has ended; the next transport comes when that is refused."""
     asks: list[fairlead.Asked] = []
 
     async def sign(asked: fairlead.Asked) -> str:
         asks.append(asked)
         if len(asks) == 1:
-            await eventually(lambda: private.live == 0 and len(private.connections) == 1, "the transport has ended")
+            private.accepting.clear()
+            await eventually(lambda: private.live == 0, "the transport has ended")
         nonce = next(NONCES)
         return f"login {nonce} {signature(nonce)}"
 
     login = fairlead.Step("login", sign, expect="login accepted", timeout=0.3)
-    url = f"ws://127.0.0.1:{private.port}/signed"
-    slow = fairlead.Reconnect(initial_backoff=2, max_backoff=2)
-    async with (
-        fairlead.connect(gateway.address) as client,
-        client.websocket(url, setup=[login], reconnect=slow) as session,
-    ):
-        assert session.generation >= 2
+    session_url = f"ws://127.0.0.1:{private.port}/signed"
+    async with fairlead.connect(gateway.address) as client:
+        session = client.websocket(session_url, setup=[login], reconnect=POLICY)
+        opening = asyncio.create_task(session.open())
+        await eventually(lambda: "was not taken" in caplog.text, "the first answer is refused")
+        private.accepting.set()
+        await opening
+        assert session.generation == len(asks)
+        await session.close()
     assert [asked.generation for asked in asks] == list(range(1, len(asks) + 1))
     assert private.refused == []
-    assert "was not taken" in caplog.text

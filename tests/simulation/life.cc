@@ -321,6 +321,7 @@ void Life::CheckRefusal(const Command& command, const Failure& failure) {
 
 // What the exchange has, or may have, is what the next transport gets.
 void Life::Remember(const Command& command) {
+  if (command.former) return;
   for (const std::string& key : command.send.forget_setup_keys)
     std::erase_if(memory_, [&](const SetupStep& step) { return step.key == key; });
   if (command.send.setup_key.empty()) return;

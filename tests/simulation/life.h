@@ -30,6 +30,7 @@ struct Command {
   SteadyTime begun_at = {};
   bool taken = false;
   bool ponged = false;
+  bool former = false;  // Another owner has taken over: it no longer changes the setup.
   int arrivals = 0;
   std::optional<Outcome> outcome = std::nullopt;
 

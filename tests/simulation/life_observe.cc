@@ -94,6 +94,7 @@ void Life::TakenOver(const SessionOptions& options) {
   waiting_.clear();
   options_ = options;
   memory_ = options.setup;
+  for (const uint64_t number : unresolved_) commands_.at(number).former = true;
   cap_ = options.reconnect.initial_backoff;
   if (Line* transport = line()) {
     transport->adopted_at = transport->last_data = scene_.now();

@@ -103,7 +103,7 @@ TEST(Outbox, GivesTheOwnersBackOnceAndKeepsItsOwn) {
   Outbox outbox;
   outbox.Bind(Item(1));
   outbox.Bind(Item(2));
-  outbox.Bind({.what = Outgoing::What::kSetup, .payload = "login", .id = 3});
+  outbox.Bind({.what = Outgoing::What::kSetup, .payload = "login", .id = 3, .setup_key = "login"});
   outbox.Bind({.what = Outgoing::What::kHeartbeat, .payload = "ping"});
   outbox.Bind({.what = Outgoing::What::kPing, .payload = "", .id = 4});
   outbox.Next();
@@ -111,6 +111,22 @@ TEST(Outbox, GivesTheOwnersBackOnceAndKeepsItsOwn) {
   EXPECT_THAT(outbox.Withdraw(), IsEmpty());
   EXPECT_EQ(outbox.Written().id, 1u);
   EXPECT_EQ(outbox.Next()->id, 3u);
+  EXPECT_THAT(outbox.Withdraw(), IsEmpty());
+  EXPECT_EQ(outbox.Written().setup_key, "login") << "the transport's setup goes on";
+}
+
+TEST(Outbox, WhatAFormerOwnerHasInFlightChangesNobodysSetup) {
+  Outbox outbox;
+  Outgoing send = Item(1);
+  send.setup_key = "sub";
+  send.forget_setup_keys = {"old"};
+  outbox.Bind(std::move(send));
+  outbox.Next();
+  outbox.Withdraw();
+  const Outgoing written = outbox.Written();
+  EXPECT_EQ(written.id, 1u) << "its outcome is told all the same";
+  EXPECT_THAT(written.setup_key, IsEmpty());
+  EXPECT_THAT(written.forget_setup_keys, IsEmpty());
 }
 
 // Every item leaves exactly once; nothing bound to one transport is written to the next; the count returns to zero.

@@ -63,6 +63,18 @@ TEST(Topics, WithoutAnOpenTransportSilenceSaysNothing) {
   EXPECT_EQ(topics.Next(), kStart + 2h + 1s) << "counted anew";
 }
 
+TEST(Topics, ReplacedByTheSameTheyStayWhatTheyAre) {
+  Topics topics({Of("btc", 1s), Of("eth", 4s), Of("sol", 4s)});
+  topics.Begin(kStart);
+  topics.Received(R"("eth")", kStart + 1s, kWall);
+  topics.Check(kStart + 1s);
+  topics.Replace({Of("btc", 1s), Of("eth", 4s), Of("sol", 2s), Of("xrp", 3s)}, kStart + 2s);
+  EXPECT_TRUE(topics.states()[0].stale) << "still";
+  EXPECT_EQ(topics.states()[1].last_heard, kWall);
+  EXPECT_THAT(topics.Check(kStart + 4s), ElementsAre(2)) << "another silence is another topic";
+  EXPECT_THAT(topics.Check(kStart + 5s), ElementsAre(1, 3)) << "a new one counts from now";
+}
+
 TEST(Topics, ANewTransportBeginsAnew) {
   Topics topics({Of("btc", 1s)});
   topics.Begin(kStart);

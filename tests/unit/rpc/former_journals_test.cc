@@ -1,14 +1,10 @@
 // The seam between a journal on disk and the live one, as an Attach stream's peer sees it.
-#include <google/protobuf/text_format.h>
-
 #include <algorithm>
 #include <fstream>
 
-#include "rpc/channels.h"
 #include "session/journal_directory.h"
-#include "support/recorded_stream.h"
+#include "support/channels_testbed.h"
 #include "support/scratch.h"
-#include "support/testbed.h"
 
 namespace fairlead {
 namespace {
@@ -38,11 +34,7 @@ struct Process {
   Process& operator=(const Process&) = delete;
 
   void Command(const std::string& action, uint32_t channel = 1, uint64_t id = 0) {
-    v1::AttachRequest request;
-    const std::string text =
-        "commands { channel: " + std::to_string(channel) + " id: " + std::to_string(id) + " " + action + " }";
-    ASSERT_TRUE(google::protobuf::TextFormat::ParseFromString(text, &request)) << text;
-    channels->Execute(request);
+    Execute(*channels, action, channel, id);
   }
   void Open(const std::string& more = "", uint32_t channel = 1) {
     Command(R"(open { session: "md" target { url: "ws://h/" } heartbeat { interval { } } )" + more + "}", channel);

@@ -71,6 +71,18 @@ TEST(TopicChanges, ATakeoverReplacesThem) {
   EXPECT_THAT(next->Read(), ElementsAre("topic sol stale, never"));
 }
 
+TEST(TopicChanges, ATakeoverWithTheSameHidesNoSilence) {
+  Conversation talk(Watching());
+  talk.Connect();
+  std::unique_ptr<Subscriber> next;
+  for (int second = 1; second < 5; ++second) {
+    talk.time.Advance(1s);
+    next = std::make_unique<Subscriber>(talk.Open(Watching()));
+  }
+  talk.time.Advance(1s);
+  EXPECT_THAT(next->Read(), ElementsAre("topic btc stale, never"));
+}
+
 TEST(TopicChanges, TheFramesOfOneReadAndItsTopicsComeTogether) {
   Conversation talk(Watching());
   talk.Connect();

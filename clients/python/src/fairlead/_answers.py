@@ -26,8 +26,8 @@ class Answers:
         self._max_send_bytes = max_send_bytes
         self._raw = raw
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        channel.observe(Asked, self._on_asked)
-        channel.observe(Detached, lambda _: self.cancel())
+        channel.observers.add(Asked, self._on_asked)
+        channel.observers.add(Detached, lambda _: self.cancel())
         channel.on_end(self.cancel)
 
     def cancel(self) -> None:

@@ -4,11 +4,11 @@ import asyncio
 import enum
 import logging
 from collections.abc import Callable
-from typing import TypeVar
 
 from fairlead._backoff import Reentry
 from fairlead._commands import Commands, SetupChange, failed
 from fairlead._link import Link
+from fairlead._observers import Observers
 from fairlead._queue import EntryQueue, Event, Item
 from fairlead.entries import (
     Asked,
@@ -43,8 +43,6 @@ REENTRY_PATIENCE_S = 90.0
 LEAVE_TIMEOUT_S = 5.0
 
 _PASSING = {Reason.SESSION_NOT_FOUND, Reason.LIMIT_REACHED, Reason.DRAINING}
-
-EventT = TypeVar("EventT", bound=Event)
 
 
 class Stage(enum.Enum):
@@ -83,6 +81,7 @@ class Channel:
         self.setup = setup
         self.queue = EntryQueue(marks, on_drained=self._weigh)
         self.commands = Commands(setup)
+        self.observers = Observers()
         self.attached = asyncio.Event()
         self.opened = asyncio.Event()
         self.gone = asyncio.Event()
@@ -93,7 +92,6 @@ class Channel:
         self._number = 0
         self._entrance_id = 0
         self._cursor = 0
-        self._observers: list[tuple[type, Callable[[Event], object]]] = []
         self._pong: Callable[[pb.Pong], None] = lambda _: None
         self._on_end: Callable[[], None] = lambda: None
         self._closing = False
@@ -115,18 +113,6 @@ class Channel:
         self.stage = Stage.ENTERING
         if self._link.streaming:
             self._write_entrance()
-
-    def observe(self, kind: type[EventT], callback: Callable[[EventT], object]) -> None:
-        """Call back when an event of this kind arrives, before it is read from the queue."""
-
-        def call(event: Event) -> object:
-            return callback(event) if isinstance(event, kind) else None
-
-        self._observers.append((kind, call))
-
-    def observes(self, kind: type) -> bool:
-        """Whether somebody is told of events of this kind."""
-        return any(observed is kind for observed, _ in self._observers)
 
     def on_pong(self, callback: Callable[[pb.Pong], None]) -> None:
         """Tell who takes pongs."""
@@ -421,12 +407,7 @@ class Channel:
 
     def _emit(self, event: Event) -> None:
         self._put(event)
-        for kind, callback in self._observers:
-            if isinstance(event, kind):
-                try:
-                    callback(event)
-                except Exception:
-                    _log.exception("session %s: a callback for %s failed", self.name, kind.__name__)
+        self.observers.tell(event, self.name)
 
     def _put(self, item: Item) -> None:
         self.queue.put(item)

@@ -130,19 +130,19 @@ class Reader:
 
         The callback must not block. What it raises is logged. For state changes in order with frames use events().
         """
-        self._channel.observe(StateChanged, callback)
+        self._channel.observers.add(StateChanged, callback)
 
     def on_topic(self, callback: Callable[[TopicChanged], object]) -> None:
         """Call back when a topic becomes stale or is heard again, as on_state does."""
-        self._channel.observe(TopicChanged, callback)
+        self._channel.observers.add(TopicChanged, callback)
 
     def on_gap(self, callback: Callable[[Gap], object]) -> None:
         """Call back at each gap, when it arrives, as on_state does."""
-        self._channel.observe(Gap, callback)
+        self._channel.observers.add(Gap, callback)
 
     def on_epoch(self, callback: Callable[[EpochChanged], object]) -> None:
         """Call back when the session goes on in another journal, as on_state does."""
-        self._channel.observe(EpochChanged, callback)
+        self._channel.observers.add(EpochChanged, callback)
 
     def __aiter__(self) -> AsyncIterator[Frame]:
         """Yield frames. Cancelling the wait loses nothing.
@@ -211,9 +211,9 @@ class Reader:
         return item
 
     def _pass_over(self, event: Event) -> None:
-        if isinstance(event, Gap) and not self._channel.observes(Gap):
+        if isinstance(event, Gap) and not self._channel.observers.heed(Gap):
             _log.warning("session %s: entries %d to %d are lost", self.name, event.from_sequence, event.to_sequence)
-        if isinstance(event, EpochChanged) and not self._channel.observes(EpochChanged):
+        if isinstance(event, EpochChanged) and not self._channel.observers.heed(EpochChanged):
             _log.warning("session %s: goes on in another journal; what came in between is not known", self.name)
 
     def _entered(self) -> asyncio.Event:

@@ -51,7 +51,7 @@ class Session(Reader):
         self._pongs: dict[bytes, deque[asyncio.Future[float]]] = {}
         self._pings = 0
         channel.on_pong(self._on_pong)
-        channel.observe(StateChanged, self._lose_pongs)
+        channel.observers.add(StateChanged, self._lose_pongs)
 
     async def send(
         self,
