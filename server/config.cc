@@ -231,6 +231,7 @@ class Validation {
     take(file.has_url_bytes(), file.url_bytes(), "url_bytes", limits.url_bytes);
     take(file.has_waiting_events(), file.waiting_events(), "waiting_events", limits.waiting_events);
     take(file.has_unanswered_pings(), file.unanswered_pings(), "unanswered_pings", limits.unanswered_pings);
+    take(file.has_dedupe_keys(), file.dedupe_keys(), "dedupe_keys", limits.dedupe_keys);
     take(file.has_requests(), file.requests(), "requests", limits.requests);
     take(file.has_http_connections(), file.http_connections(), "http_connections", limits.http_connections);
     take(file.has_total_body_bytes(), file.total_body_bytes(), "total_body_bytes", limits.total_body_bytes);

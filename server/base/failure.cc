@@ -78,6 +78,10 @@ std::string_view Name(Reason reason) {
       return "MAX_AGE";
     case Reason::kTopicStale:
       return "TOPIC_STALE";
+    case Reason::kShutdownAnnounced:
+      return "SHUTDOWN_ANNOUNCED";
+    case Reason::kLegLags:
+      return "LEG_LAGS";
     case Reason::kRequestTimeout:
       return "REQUEST_TIMEOUT";
     case Reason::kResponseInvalid:

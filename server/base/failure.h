@@ -49,6 +49,8 @@ enum class Reason : int {
   kReconnectRequested = 47,
   kMaxAge = 48,
   kTopicStale = 49,
+  kShutdownAnnounced = 55,
+  kLegLags = 56,
   kRequestTimeout = 50,
   kResponseInvalid = 51,
   kResponseTooLong = 52,

@@ -34,6 +34,7 @@ struct Limits {
   Duration stuck_write = std::chrono::minutes(5);
   Duration linger = std::chrono::minutes(60);  // The most that one Open may ask for.
   std::uint32_t unanswered_pings = 16;         // Ping commands of one session whose pong has not come.
+  std::uint32_t dedupe_keys = 65'536;          // Of one session, about 100 bytes each.
   std::uint32_t requests = 10'000;             // HTTP requests at once, waiting ones included.
   std::uint32_t http_connections = 1'000;      // To exchanges, over all pools.
   std::uint64_t total_body_bytes = 1 * kGiB;   // Of requests under way and of responses that are being read.

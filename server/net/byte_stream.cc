@@ -98,8 +98,8 @@ class Opening final : public Dialling {
     deadline_->At(loop_.Now() + timeout, [this] {
       Finish(NotSent(Reason::kDialTimeout, std::string("http.dial_timeout passed while ") + connecting_->doing()));
     });
-    connecting_ =
-        Connect(loop_, egress, tls, url, [this, secure = url.secure](std::expected<Connected, Loss> connected) {
+    connecting_ = Connect(
+        loop_, egress, tls, url, std::nullopt, [this, secure = url.secure](std::expected<Connected, Loss> connected) {
           if (!connected) return Finish(std::unexpected(std::move(connected.error().cause)));
           Finish(OpenedStream{std::make_unique<NetStream>(std::make_shared<Line>(std::move(connected->wire), secure)),
                               connected->times});

@@ -1,5 +1,6 @@
 #include "net/connect.h"
 
+#include <algorithm>
 #include <boost/asio/ip/tcp.hpp>
 
 #include "net/resolve.h"
@@ -18,11 +19,12 @@ class Attempt : public std::enable_shared_from_this<Attempt> {
  public:
   using Done = std::function<void(std::expected<Connected, Loss>)>;
 
-  Attempt(Loop& loop, const Egress& egress, TlsClient& tls, TargetUrl url, Done done)
+  Attempt(Loop& loop, const Egress& egress, TlsClient& tls, TargetUrl url, std::optional<IpAddress> avoid, Done done)
       : loop_(loop),
         egress_(egress),
         tls_(tls),
         url_(std::move(url)),
+        avoid_(avoid),
         done_(std::move(done)),
         stagger_(loop.context().get_executor()) {}
 
@@ -58,6 +60,10 @@ class Attempt : public std::enable_shared_from_this<Attempt> {
       }
     }
     addresses_ = std::move(addresses);
+    if (avoid_) {
+      if (const auto at = std::ranges::find(addresses_, *avoid_); at != addresses_.end())
+        std::rotate(at, at + 1, addresses_.end());
+    }
     Enter("connecting");
     DialNext();
   }
@@ -140,6 +146,7 @@ class Attempt : public std::enable_shared_from_this<Attempt> {
   const Egress& egress_;
   TlsClient& tls_;
   const TargetUrl url_;
+  const std::optional<IpAddress> avoid_;
   Done done_;
   const EgressRule* rule_ = nullptr;
   const char* doing_ = "starting";
@@ -165,8 +172,9 @@ class AttemptUnderWay final : public Connecting {
 }  // namespace
 
 std::unique_ptr<Connecting> Connect(Loop& loop, const Egress& egress, TlsClient& tls, const TargetUrl& url,
+                                    std::optional<IpAddress> avoid,
                                     std::function<void(std::expected<Connected, Loss>)> done) {
-  auto attempt = std::make_shared<Attempt>(loop, egress, tls, url, std::move(done));
+  auto attempt = std::make_shared<Attempt>(loop, egress, tls, url, avoid, std::move(done));
   attempt->Begin();
   return std::make_unique<AttemptUnderWay>(std::move(attempt));
 }

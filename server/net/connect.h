@@ -36,7 +36,9 @@ class Connecting {
 
 // Loop thread. done comes once, never from within the call. A Loss says whether trying again can help; nothing that a
 // caller wants sent was sent. The references outlive what is returned.
+// `avoid` is dialled last.
 std::unique_ptr<Connecting> Connect(Loop& loop, const Egress& egress, TlsClient& tls, const TargetUrl& url,
+                                    std::optional<IpAddress> avoid,
                                     std::function<void(std::expected<Connected, Loss>)> done);
 
 }  // namespace fairlead

@@ -21,12 +21,13 @@ class Dial : public std::enable_shared_from_this<Dial> {
           .cause = {Reason::kDialTimeout, Phase::kNotSent,
                     std::string("the dial timeout passed while ") + (connecting_ ? connecting_->doing() : doing_)}}));
     });
-    connecting_ = Connect(loop_, egress, tls, request_.url, [weak](std::expected<Connected, Loss> connected) {
-      const auto self = weak.lock();
-      if (!self || !self->done_) return;
-      if (!connected) return self->Finish(std::unexpected(std::move(connected.error())));
-      self->MakeTransport(std::move(connected->wire));
-    });
+    connecting_ =
+        Connect(loop_, egress, tls, request_.url, request_.avoid, [weak](std::expected<Connected, Loss> connected) {
+          const auto self = weak.lock();
+          if (!self || !self->done_) return;
+          if (!connected) return self->Finish(std::unexpected(std::move(connected.error())));
+          self->MakeTransport(std::move(connected->wire));
+        });
   }
 
   // Nobody waits any more.

@@ -4,6 +4,7 @@
 #include <expected>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -36,6 +37,7 @@ struct DialRequest {
   WebSocketOptions websocket;  // Of ws and wss.
   SocketOptions socket;        // Of tcp and tls.
   Duration timeout = std::chrono::seconds(10);
+  std::optional<IpAddress> avoid = std::nullopt;  // Comes last, if the name has others.
 };
 
 // A dial under way; destroying it abandons the dial, and its callback does not come.

@@ -57,6 +57,7 @@ class Stream : public std::enable_shared_from_this<Stream> {
     end_timer_->Cancel();
   }
   uint64_t BytesAcknowledged() const { return wire_.BytesAcknowledged(); }
+  std::optional<IpAddress> address() const { return wire_.address(); }
 
  private:
   static Loss Lost(std::string message) {
@@ -144,6 +145,7 @@ class StreamTransport final : public Transport {
   void Ping(std::string /*payload*/) override { assert(false && "refused where commands are read"); }
   void Close(uint16_t /*code*/, std::string /*reason*/) override { stream_->Close(); }
   uint64_t BytesAcknowledged() const override { return stream_->BytesAcknowledged(); }
+  std::optional<IpAddress> address() const override { return stream_->address(); }
 
  private:
   std::shared_ptr<Stream> stream_;

@@ -8,6 +8,7 @@
 #include <boost/asio/ssl/error.hpp>
 #include <boost/asio/ssl/host_name_verification.hpp>
 
+#include "net/resolve.h"
 #include "net/tcp_progress.h"
 
 namespace fairlead {
@@ -158,6 +159,12 @@ void Wire::EndWriting() {
 bool Wire::Quiet() const {
   pollfd poll_for = {.fd = socket_->native_handle(), .events = POLLIN | POLLRDHUP, .revents = 0};
   return poll(&poll_for, 1, 0) == 0;
+}
+
+std::optional<IpAddress> Wire::address() const {
+  boost::system::error_code error;
+  const auto endpoint = socket_->remote_endpoint(error);
+  return error ? std::nullopt : std::optional(FromAsio(endpoint.address()));
 }
 
 uint64_t Wire::BytesAcknowledged() const { return fairlead::BytesAcknowledged(socket_->native_handle()); }

@@ -7,6 +7,7 @@
 #include <boost/asio/ssl/stream.hpp>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -80,6 +81,8 @@ class Wire {
   // Nothing has come that was not read: neither bytes nor the peer's end.
   bool Quiet() const;
   uint64_t BytesAcknowledged() const;
+  // Of the peer; absent: it is closed.
+  std::optional<IpAddress> address() const;
 
  private:
   std::shared_ptr<Socket> socket_;

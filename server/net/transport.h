@@ -4,10 +4,12 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
 #include "base/frame.h"
+#include "policy/ip_address.h"
 #include "policy/lifecycle.h"
 
 namespace fairlead {
@@ -45,6 +47,8 @@ class Transport {
   virtual void Close(uint16_t code, std::string reason) = 0;
   // Bytes that the peer's kernel has acknowledged so far: whether a slow write moves.
   virtual uint64_t BytesAcknowledged() const = 0;
+  // Where it is connected to; absent: it cannot tell.
+  virtual std::optional<IpAddress> address() const = 0;
 };
 
 }  // namespace fairlead

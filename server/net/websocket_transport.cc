@@ -98,6 +98,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
     close_timer_.cancel();
   }
   uint64_t BytesAcknowledged() const { return stream_.wire().BytesAcknowledged(); }
+  std::optional<IpAddress> address() const { return stream_.wire().address(); }
 
  private:
   template <typename Action>
@@ -386,6 +387,7 @@ class WebSocketTransport final : public Transport {
   void Ping(std::string payload) override { connection_->Ping(payload); }
   void Close(uint16_t code, std::string reason) override { connection_->Close(code, reason); }
   uint64_t BytesAcknowledged() const override { return connection_->BytesAcknowledged(); }
+  std::optional<IpAddress> address() const override { return connection_->address(); }
 
  private:
   std::shared_ptr<Connection> connection_;

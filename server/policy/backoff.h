@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "base/frame.h"
 #include "base/time.h"
 
 namespace fairlead {
@@ -19,6 +20,9 @@ struct ReconnectPolicy {
   Duration max_outage = Duration::zero();  // Zero: any time.
   Duration stable_after = std::chrono::seconds(10);
   Duration max_age = Duration::zero();  // Zero: any.
+  bool make_before_break = false;
+  Duration overlap = std::chrono::seconds(2);
+  Match shutdown = {};
 };
 
 class Backoff {

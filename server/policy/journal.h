@@ -32,6 +32,18 @@ struct TopicChange {
   std::optional<WallTime> last_heard = std::nullopt;
 };
 
+// A transport beside the session's own has come or gone; fairlead.v1.LegChanged documents each field. The generation is
+// the entry's.
+struct LegChange {
+  State state = State::kOpening;
+  std::optional<Failure> cause = std::nullopt;
+  uint16_t close_code = 0;
+  std::string close_reason = {};
+  std::optional<Duration> retry_in = std::nullopt;
+  uint64_t received_frames = 0;
+  uint64_t copies = 0;
+};
+
 struct FrameEntry {
   FrameKind kind = FrameKind::kText;
   std::string payload;
@@ -41,7 +53,8 @@ struct FrameEntry {
 struct Entry {
   uint64_t generation = 0;
   WallTime time;
-  std::variant<FrameEntry, std::unique_ptr<StateChange>, std::unique_ptr<CommandResult>, std::unique_ptr<TopicChange>>
+  std::variant<FrameEntry, std::unique_ptr<StateChange>, std::unique_ptr<CommandResult>, std::unique_ptr<TopicChange>,
+               std::unique_ptr<LegChange>>
       what;
   uint64_t bytes_before = 0;  // The journal's: of all entries that ever stood before it.
 

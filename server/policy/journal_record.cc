@@ -11,8 +11,8 @@ namespace {
 static_assert(std::endian::native == std::endian::little, "numbers are copied as they are");
 
 constexpr std::string_view kMagic = "FAIRLEAD";
-constexpr uint32_t kVersion = 1;
-enum Type : char { kText = 1, kBinary = 2, kStateChange = 3, kResult = 4, kTopicChange = 5 };
+constexpr uint32_t kVersion = 2;
+enum Type : char { kText = 1, kBinary = 2, kStateChange = 3, kResult = 4, kTopicChange = 5, kLegChange = 6 };
 
 // Against what a kill or a disk does, not against people: eight bytes a step, each step a bijection of the state. A CRC
 // from zlib takes several times as long, as long as all else that is done for an entry.
@@ -81,6 +81,11 @@ void Put(std::string& out, const StateChange& change) {
   Put(out, Count(change.retry_in));
   Put(out, Count(change.blind_from));
   Put(out, Count(change.blind_until));
+  Put(out, static_cast<uint8_t>(change.overlap.has_value()));
+  if (!change.overlap) return;
+  Put(out, change.overlap->frames);
+  Put(out, change.overlap->copies);
+  Put(out, static_cast<uint8_t>(change.overlap->may_be_missing));
 }
 
 void Put(std::string& out, const CommandResult& result) {
@@ -93,6 +98,16 @@ void Put(std::string& out, const TopicChange& change) {
   Put(out, std::string_view(change.key));
   Put(out, static_cast<uint8_t>(change.stale));
   Put(out, Count(change.last_heard));
+}
+
+void Put(std::string& out, const LegChange& change) {
+  Put(out, static_cast<int32_t>(change.state));
+  Put(out, change.cause);
+  Put(out, change.close_code);
+  Put(out, std::string_view(change.close_reason));
+  Put(out, Count(change.retry_in));
+  Put(out, change.received_frames);
+  Put(out, change.copies);
 }
 
 // ---- Reading. ----
@@ -163,6 +178,13 @@ std::unique_ptr<StateChange> ReadStateChange(Input& input) {
   change->retry_in = input.Span();
   change->blind_from = input.Time();
   change->blind_until = input.Time();
+  if (input.Number<uint8_t>() != 0) {
+    Overlap overlap;
+    overlap.frames = input.Number<uint64_t>();
+    overlap.copies = input.Number<uint64_t>();
+    overlap.may_be_missing = input.Number<uint8_t>() != 0;
+    change->overlap = overlap;
+  }
   return change;
 }
 
@@ -179,6 +201,18 @@ std::unique_ptr<TopicChange> ReadTopicChange(Input& input) {
   change->key = input.Text();
   change->stale = input.Number<uint8_t>() != 0;
   change->last_heard = input.Time();
+  return change;
+}
+
+std::unique_ptr<LegChange> ReadLegChange(Input& input) {
+  auto change = std::make_unique<LegChange>();
+  change->state = static_cast<State>(input.Number<int32_t>());
+  change->cause = input.Failure();
+  change->close_code = input.Number<uint16_t>();
+  change->close_reason = input.Text();
+  change->retry_in = input.Span();
+  change->received_frames = input.Number<uint64_t>();
+  change->copies = input.Number<uint64_t>();
   return change;
 }
 
@@ -200,7 +234,7 @@ std::string EncodeHeader(const SegmentHeader& header) {
 }
 
 EncodedEntry::EncodedEntry(uint64_t sequence, const Entry& entry) : sequence_(sequence), entry_(entry), type_(kText) {
-  static_assert(std::variant_size_v<decltype(entry.what)> == 4, "each kind of entry has a type here");
+  static_assert(std::variant_size_v<decltype(entry.what)> == 5, "each kind of entry has a type here");
   if (const FrameEntry* frame = entry.frame()) {
     type_ = frame->kind == FrameKind::kBinary ? kBinary : kText;
     rest_ = frame->payload;
@@ -212,6 +246,9 @@ EncodedEntry::EncodedEntry(uint64_t sequence, const Entry& entry) : sequence_(se
   } else if (const auto* topic = std::get_if<std::unique_ptr<TopicChange>>(&entry.what)) {
     type_ = kTopicChange;
     Put(encoded_, **topic);
+  } else if (const auto* leg = std::get_if<std::unique_ptr<LegChange>>(&entry.what)) {
+    type_ = kLegChange;
+    Put(encoded_, **leg);
   } else {
     type_ = kResult;
     Put(encoded_, *std::get<std::unique_ptr<CommandResult>>(entry.what));
@@ -295,6 +332,9 @@ std::optional<Entry> SegmentReader::Next() {
       break;
     case kTopicChange:
       entry.what = ReadTopicChange(input);
+      break;
+    case kLegChange:
+      entry.what = ReadLegChange(input);
       break;
     default:
       input.Bytes(SIZE_MAX);

@@ -1,5 +1,6 @@
 #include "policy/lifecycle.h"
 
+#include <algorithm>
 #include <cassert>
 
 namespace fairlead {
@@ -7,6 +8,10 @@ namespace {
 
 // So much of max_age is taken off at most: sessions that began together do not end together.
 constexpr double kAgeJitter = 0.1;
+
+// RFC 6455 section 7.4.1, and the IANA registry of close codes.
+constexpr uint16_t kGoingAway = 1001;
+constexpr uint16_t kServiceRestart = 1012;
 
 // The end of a session that ran out of something: the reason says of what, the message keeps the last cause.
 Failure RanOut(Reason reason, const std::string& what, const Failure& last) {
@@ -57,12 +62,12 @@ StateChange Lifecycle::OwnerCame(SteadyTime now) {
   return RetryDue();
 }
 
-StateChange Lifecycle::Dialled(WallTime heard) {
-  ++generation_;
+StateChange Lifecycle::Dialled(WallTime heard, uint64_t generation) {
+  generation_ = generation;
   StateChange change = Enter(State::kOpening);
   if (last_heard_) {
     change.blind_from = last_heard_;
-    change.blind_until = heard;
+    change.blind_until = std::max(heard, *last_heard_);
   }
   return change;
 }
@@ -72,17 +77,41 @@ StateChange Lifecycle::SetUp(SteadyTime now) {
   return Enter(State::kOpen);
 }
 
+StateChange Lifecycle::Replaced(SteadyTime now, SteadyTime opened_at, uint64_t generation, const Loss& old,
+                                Overlap overlap) {
+  assert(state_ == State::kOpen);
+  if (IsStable(now)) Recover(now);
+  if (old.last_heard) last_heard_ = old.last_heard;
+  generation_ = generation;
+  opened_at_ = opened_at;
+  StateChange change = Enter(State::kOpen);
+  change.cause = old.cause;
+  change.close_code = old.close_code;
+  change.close_reason = old.close_reason;
+  change.overlap = overlap;
+  return change;
+}
+
+void Lifecycle::Recover(SteadyTime now) {
+  failed_in_a_row_ = 0;
+  backoff_.Reset();
+  outage_began_ = now;
+}
+
+bool Lifecycle::IsStable(SteadyTime now) const {
+  return state_ == State::kOpen && now - opened_at_ >= policy_.stable_after;
+}
+
 StateChange Lifecycle::Lost(SteadyTime now, const Loss& loss, double draw) {
   const Reason reason = loss.cause.reason;
   // The exchange has not failed.
   const bool requested =
       reason == Reason::kReconnectRequested || reason == Reason::kMaxAge || reason == Reason::kNoOwner;
-  const bool stable = state_ == State::kOpen && now - opened_at_ >= policy_.stable_after;
+  const bool stable = IsStable(now);
+  const bool first = failed_in_a_row_ == 0;
   if (loss.last_heard) last_heard_ = loss.last_heard;
   if (stable) {
-    failed_in_a_row_ = 0;
-    backoff_.Reset();
-    outage_began_ = now;
+    Recover(now);
   } else if (!requested) {
     ++failed_in_a_row_;
   }
@@ -95,7 +124,11 @@ StateChange Lifecycle::Lost(SteadyTime now, const Loss& loss, double draw) {
                "reconnect.max_attempts: " + std::to_string(failed_in_a_row_) + " dials failed in a row", loss.cause);
     return Close(end);
   }
-  const bool at_once = requested || (stable && policy_.first_retry_at_once);
+  // The exchange makes room for another transport; but where that ends in the same way, dials are spaced.
+  const bool announced =
+      state_ == State::kOpen && (loss.cause.reason == Reason::kShutdownAnnounced || loss.close_code == kGoingAway ||
+                                 loss.close_code == kServiceRestart);
+  const bool at_once = requested || (stable && policy_.first_retry_at_once) || (announced && (stable || first));
   Duration pause = at_once ? Duration::zero() : backoff_.Next(draw);
   if (loss.cause.retry_after && *loss.cause.retry_after > pause) pause = *loss.cause.retry_after;
   if (policy_.max_outage != Duration::zero() && now + pause - outage_began_ > policy_.max_outage) {

@@ -8,6 +8,8 @@
 //       |
 //      Park --> WAITING --OwnerCame--> CONNECTING
 //
+//   Replaced keeps OPEN: another transport takes the place of the session's own, which need not have been lost.
+//
 //   Lost leads to CLOSED instead when it is fatal, when reconnecting is off, and when attempts or outage are used up;
 //   Close always does.
 #pragma once
@@ -29,6 +31,14 @@ enum class State : int { kConnecting = 1, kOpening = 2, kOpen = 3, kWaiting = 4,
 // "RECONNECTING".
 std::string_view Name(State state);
 
+// How two transports met; fairlead.v1.Overlap documents each field.
+struct Overlap {
+  uint64_t frames = 0;
+  uint64_t copies = 0;
+  bool may_be_missing = true;
+  friend bool operator==(const Overlap&, const Overlap&) = default;
+};
+
 // What subscribers are told of a change; fairlead.v1.StateChanged documents each field.
 struct StateChange {
   State state = State::kConnecting;
@@ -40,6 +50,7 @@ struct StateChange {
   std::optional<Duration> retry_in = std::nullopt;
   std::optional<WallTime> blind_from = std::nullopt;
   std::optional<WallTime> blind_until = std::nullopt;
+  std::optional<Overlap> overlap = std::nullopt;
 };
 
 // Why there is no transport: one ended, or a dial or setup failed.
@@ -59,7 +70,7 @@ class Lifecycle {
   // OPEN: write what waits; RECONNECTING: call RetryDue, or Park, after retry_in; WAITING: call OwnerCame when one
   // does; CLOSED: end.
   StateChange Start(SteadyTime now);
-  StateChange Dialled(WallTime heard);
+  StateChange Dialled(WallTime heard) { return Dialled(heard, NextGeneration()); }
   StateChange SetUp(SteadyTime now);
   // draw is from [0, 1): the jitter.
   StateChange Lost(SteadyTime now, const Loss& loss, double draw);
@@ -68,6 +79,15 @@ class Lifecycle {
   StateChange Park();
   StateChange OwnerCame(SteadyTime now);
   StateChange Close(const Loss& loss);
+
+  // For a transport beside the session's own, which may take its place.
+  uint64_t NextGeneration() { return ++newest_generation_; }
+  // The one of this generation is the session's now: after a loss, as one that has just been dialled;
+  StateChange Dialled(WallTime heard, uint64_t generation);
+  // while OPEN, without one, in the place of another.
+  StateChange Replaced(SteadyTime now, SteadyTime opened_at, uint64_t generation, const Loss& old, Overlap overlap);
+  // Whether the transport has been OPEN for so long that what befalls it now is no failure to get one.
+  bool IsStable(SteadyTime now) const;
 
   // From now on. The pause under way is not changed, and what has failed in a row still counts.
   void Adopt(const ReconnectPolicy& policy) {
@@ -80,15 +100,19 @@ class Lifecycle {
 
   State state() const { return state_; }
   uint64_t generation() const { return generation_; }
+  uint64_t newest_generation() const { return newest_generation_; }
 
  private:
   // The only place where the state changes.
   StateChange Enter(State state);
+  // The transport was stable: what failed before counts no more.
+  void Recover(SteadyTime now);
 
   ReconnectPolicy policy_;
   Backoff backoff_;
   State state_ = State::kConnecting;
-  uint64_t generation_ = 0;
+  uint64_t generation_ = 0;  // Of the session's transport, or of its last.
+  uint64_t newest_generation_ = 0;
   uint32_t failed_in_a_row_ = 0;
   SteadyTime outage_began_;
   SteadyTime opened_at_;

@@ -14,7 +14,7 @@
 namespace fairlead {
 
 struct Outgoing {
-  enum class What { kSend, kPing, kHeartbeat, kSetup };
+  enum class What { kSend, kPing, kHeartbeat, kSetup, kCopy };  // kCopy: of a send that changed the setup elsewhere.
   What what = What::kSend;
   bool ping_frame = false;  // Else a message of this kind.
   FrameKind kind = FrameKind::kText;

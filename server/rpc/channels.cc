@@ -86,11 +86,7 @@ void Channels::Execute(v1::Command& command) {
     }
     case v1::Command::kReconnect:
       if (!owner) return not_owner();
-      if (command.reconnect().make_before_break()) {
-        return refuse(
-            {Reason::kNotImplemented, Phase::kNotSent, "reconnect.make_before_break: is not possible in this version"});
-      }
-      return session.Reconnect(id);
+      return session.Reconnect(id, command.reconnect().make_before_break());
     case v1::Command::kSetTarget: {
       if (!owner) return not_owner();
       auto target = ParseSetTarget(command.set_target(), session.options(), limits_);
@@ -340,6 +336,8 @@ bool Channels::Take(Channel& channel, ResponseEncoder& encoder) {
         *event.mutable_state_changed() = ToProto(channel.number, sequence, **change);
       } else if (const auto* topic = std::get_if<std::unique_ptr<TopicChange>>(&entry->what)) {
         *event.mutable_topic_changed() = ToProto(channel.number, sequence, entry->generation, **topic);
+      } else if (const auto* leg = std::get_if<std::unique_ptr<LegChange>>(&entry->what)) {
+        *event.mutable_leg_changed() = ToProto(channel.number, sequence, entry->generation, **leg);
       } else {
         *event.mutable_command_result() = ToProto(channel.number, sequence, entry->generation,
                                                   *std::get<std::unique_ptr<CommandResult>>(entry->what));

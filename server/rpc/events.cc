@@ -29,6 +29,27 @@ v1::StateChanged ToProto(uint32_t channel, uint64_t sequence, const StateChange&
   if (change.retry_in) *proto.mutable_retry_in() = ToProto(*change.retry_in);
   if (change.blind_from) *proto.mutable_blind_from() = ToTimestamp(*change.blind_from);
   if (change.blind_until) *proto.mutable_blind_until() = ToTimestamp(*change.blind_until);
+  if (change.overlap) {
+    v1::Overlap& overlap = *proto.mutable_overlap();
+    overlap.set_frames(change.overlap->frames);
+    overlap.set_copies(change.overlap->copies);
+    overlap.set_may_be_missing(change.overlap->may_be_missing);
+  }
+  return proto;
+}
+
+v1::LegChanged ToProto(uint32_t channel, uint64_t sequence, uint64_t generation, const LegChange& change) {
+  v1::LegChanged proto;
+  proto.set_channel(channel);
+  proto.set_sequence(sequence);
+  proto.set_generation(generation);
+  proto.set_state(static_cast<v1::SessionState>(change.state));
+  if (change.cause) *proto.mutable_cause() = ToProto(*change.cause);
+  proto.set_close_code(change.close_code);
+  proto.set_close_reason(change.close_reason);
+  if (change.retry_in) *proto.mutable_retry_in() = ToProto(*change.retry_in);
+  proto.set_received_frames(change.received_frames);
+  proto.set_copies(change.copies);
   return proto;
 }
 
@@ -134,6 +155,18 @@ v1::Session Describe(const Session& session, WallTime now) {
     topic.set_key(state.topic.key);
     topic.set_stale(state.stale);
     if (state.last_heard) *topic.mutable_last_heard() = ToTimestamp(*state.last_heard);
+  }
+  for (const Session::LegView& view : session.Legs()) {
+    v1::LegState& leg = *proto.add_legs();
+    leg.set_generation(view.generation);
+    leg.set_state(static_cast<v1::SessionState>(view.state));
+    leg.set_received_frames(view.received_frames);
+    leg.set_copies(view.tally.copies);
+    leg.set_wins(view.tally.wins);
+    leg.set_misses(view.tally.misses);
+    if (view.tally.lag_p50) *leg.mutable_lag_p50() = ToProto(*view.tally.lag_p50);
+    if (view.tally.lag_p99) *leg.mutable_lag_p99() = ToProto(*view.tally.lag_p99);
+    if (view.address) leg.set_address(view.address->Text());
   }
   if (session.last_failure()) *proto.mutable_last_failure() = ToProto(*session.last_failure());
   if (session.heartbeat_round_trip()) *proto.mutable_heartbeat_round_trip() = ToProto(*session.heartbeat_round_trip());

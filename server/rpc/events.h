@@ -12,6 +12,7 @@ google::protobuf::Timestamp ToTimestamp(WallTime time);
 google::protobuf::Duration ToProto(Duration span);
 v1::StateChanged ToProto(uint32_t channel, uint64_t sequence, const StateChange& change);
 v1::CommandResult ToProto(uint32_t channel, uint64_t sequence, uint64_t generation, const CommandResult& result);
+v1::LegChanged ToProto(uint32_t channel, uint64_t sequence, uint64_t generation, const LegChange& change);
 v1::TopicChanged ToProto(uint32_t channel, uint64_t sequence, uint64_t generation, const TopicChange& change);
 v1::Gap ToProto(uint32_t channel, const Subscription::Gap& gap);
 v1::Asked ToProto(uint32_t channel, const Question& question);

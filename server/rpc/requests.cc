@@ -21,6 +21,10 @@ constexpr Duration kDefaultLinger = std::chrono::seconds(30);
 constexpr uint64_t kDefaultFrameBytes = 3 * kMiB;
 constexpr Duration kMinHeartbeatInterval = std::chrono::milliseconds(10);
 constexpr Duration kMinSilence = std::chrono::milliseconds(10);
+constexpr Duration kMaxOverlap = std::chrono::seconds(60);
+constexpr size_t kMaxPointerBytes = 256;
+constexpr Duration kMinWindow = std::chrono::milliseconds(10);
+constexpr Duration kMaxWindow = std::chrono::seconds(60);
 
 // A heartbeat on a raw socket, whatever its tokens become.
 void CheckRawHeartbeat(Checker& check, const Framing& framing, const std::string& payload, const std::string& path) {
@@ -90,7 +94,7 @@ HeartbeatPolicy ParseHeartbeat(Checker& check, const v1::Heartbeat& heartbeat, c
   return policy;
 }
 
-ReconnectPolicy ParseReconnect(Checker& check, const v1::ReconnectPolicy& reconnect) {
+ReconnectPolicy ParseReconnect(Checker& check, const v1::ReconnectPolicy& reconnect, const Limits& limits) {
   const std::string path = "open.reconnect";
   ReconnectPolicy policy;
   if (reconnect.has_enabled()) policy.enabled = reconnect.enabled();
@@ -113,7 +117,16 @@ ReconnectPolicy ParseReconnect(Checker& check, const v1::ReconnectPolicy& reconn
   policy.max_age = check.Span(reconnect.has_max_age(), reconnect.max_age(), policy.max_age, path + ".max_age");
   check.Require(policy.max_age == Duration::zero() || policy.max_age >= kMinMaxAge, path + ".max_age",
                 "must be zero or at least 1 s");
-  check.NotYet(reconnect.make_before_break(), path + ".make_before_break");
+  policy.make_before_break = reconnect.make_before_break();
+  policy.overlap = check.Span(reconnect.has_overlap(), reconnect.overlap(), policy.overlap, path + ".overlap");
+  check.Require(policy.overlap <= kMaxOverlap, path + ".overlap", "must be at most 60 s");
+  policy.shutdown = check.Parts(reconnect.shutdown(), path + ".shutdown");
+  size_t bytes = 0;
+  for (const std::string& part : policy.shutdown.contains) bytes += part.size();
+  if (bytes > limits.setup_bytes) {
+    check.Refuse(Reason::kLimitReached, path + ".shutdown",
+                 "limits.setup_bytes is " + std::to_string(limits.setup_bytes));
+  }
   return policy;
 }
 
@@ -179,6 +192,30 @@ std::vector<Topic> ParseTopics(Checker& check, const google::protobuf::RepeatedP
     check.Refuse(Reason::kLimitReached, "open.topics", "limits.setup_bytes is " + std::to_string(limits.setup_bytes));
   }
   return parsed;
+}
+
+// With the number of legs, which needs it.
+void ParseLegs(Checker& check, const v1::Open& open, SessionOptions& options) {
+  const Framing* raw = RawFraming(options);
+  const bool unframed = raw != nullptr && std::holds_alternative<Unframed>(*raw);
+  if (open.has_dedupe()) {
+    const std::string path = "open.dedupe";
+    const v1::Dedupe& dedupe = open.dedupe();
+    check.Require(!unframed, path, "an unframed raw socket has no frames to compare");
+    Dedupe parsed{.json_pointer = dedupe.json_pointer()};
+    check.Require(dedupe.json_pointer().empty() || IsJsonPointer(dedupe.json_pointer()), path + ".json_pointer",
+                  "must be empty or an RFC 6901 pointer: \"/data/0/seq\", with ~0 and ~1 for ~ and /");
+    check.Require(dedupe.json_pointer().size() <= kMaxPointerBytes, path + ".json_pointer", "has at most 256 bytes");
+    parsed.window = check.Span(dedupe.has_window(), dedupe.window(), parsed.window, path + ".window");
+    check.Require(parsed.window >= kMinWindow && parsed.window <= kMaxWindow, path + ".window",
+                  "must be between 10 ms and 60 s");
+    options.dedupe = parsed;
+  }
+  check.Require(open.legs() <= 2, "open.legs", "must be 1 or 2");
+  if (open.legs() == 2) options.legs = 2;
+  check.Require(options.legs == 1 || open.has_dedupe(), "open.legs", "2 need dedupe, which tells one frame's copies");
+  options.max_leg_lag = check.Span(open.has_max_leg_lag(), open.max_leg_lag(), options.max_leg_lag, "open.max_leg_lag");
+  check.Require(options.legs == 2 || !open.has_max_leg_lag(), "open.max_leg_lag", "is for two legs only");
 }
 
 DeliveryOptions ParseDelivery(Checker& check, const v1::Delivery& delivery, const std::string& path) {
@@ -334,8 +371,9 @@ Result<OpenRequest> ParseOpen(const v1::Open& open, const Limits& limits) {
   request.options.socket = ParseSocket(check, open.socket(), limits);
   const Framing* raw = RawFraming(request.options);
   request.options.heartbeat = ParseHeartbeat(check, open.heartbeat(), raw, limits);
-  request.options.reconnect = ParseReconnect(check, open.reconnect());
+  request.options.reconnect = ParseReconnect(check, open.reconnect(), limits);
   request.options.setup = ParseSetup(check, open.setup(), raw, limits);
+  ParseLegs(check, open, request.options);
   request.options.topics = ParseTopics(check, open.topics(), limits);
   request.delivery = ParseDelivery(check, open.delivery(), "open.delivery");
   request.options.journal = ParseRetention(check, open.retention(), limits, request.options);

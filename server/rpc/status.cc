@@ -73,6 +73,7 @@ grpc::StatusCode CodeOf(const Failure& failure) {
     case Reason::kAskTimeout:
     case Reason::kIdleTimeout:
     case Reason::kTopicStale:
+    case Reason::kLegLags:
     case Reason::kPongTimeout:
     case Reason::kWriteTimeout:
     case Reason::kRequestTimeout:
@@ -90,6 +91,7 @@ grpc::StatusCode CodeOf(const Failure& failure) {
     case Reason::kPeerClosed:
     case Reason::kReconnectRequested:
     case Reason::kMaxAge:
+    case Reason::kShutdownAnnounced:
     case Reason::kNoOwner:
     case Reason::kDraining:
     case Reason::kAttemptsExhausted:

@@ -77,6 +77,8 @@ bool TailStream::Fill() {
     *response_.mutable_state_changed() = ToProto(0, response_.sequence(), **change);
   } else if (const auto* topic = std::get_if<std::unique_ptr<TopicChange>>(&entry->what)) {
     *response_.mutable_topic_changed() = ToProto(0, response_.sequence(), entry->generation, **topic);
+  } else if (const auto* leg = std::get_if<std::unique_ptr<LegChange>>(&entry->what)) {
+    *response_.mutable_leg_changed() = ToProto(0, response_.sequence(), entry->generation, **leg);
   } else {
     *response_.mutable_command_result() =
         ToProto(0, response_.sequence(), entry->generation, *std::get<std::unique_ptr<CommandResult>>(entry->what));

@@ -5,11 +5,12 @@
 
 namespace fairlead {
 
-Leg::Leg(const SessionOptions& options, Dialler& dialler, Timers& timers, Listener& listener)
+Leg::Leg(const SessionOptions& options, Dialler& dialler, Timers& timers, Listener& listener, Place place)
     : options_(options),
       dialler_(dialler),
       timers_(timers),
       listener_(listener),
+      place_(place),
       setup_timer_(timers.MakeTimer()),
       liveness_timer_(timers.MakeTimer()),
       age_timer_(timers.MakeTimer()) {}
@@ -23,13 +24,14 @@ void Leg::Adopt() {
 // ---- The way up. ----
 
 void Leg::Dial(const Target& target) {
-  dialling_ = dialler_.Dial({target.url, target.headers, options_.websocket, options_.socket, options_.dial_timeout},
-                            [this](std::expected<std::unique_ptr<Transport>, Loss> outcome) {
-                              // This callback lives in what it replaces: keep that until the end.
-                              const auto dialling = std::exchange(dialling_, nullptr);
-                              if (outcome) return Dialled(std::move(*outcome));
-                              Lose(outcome.error());
-                            });
+  dialling_ = dialler_.Dial(
+      {target.url, target.headers, options_.websocket, options_.socket, options_.dial_timeout, place_.avoid},
+      [this](std::expected<std::unique_ptr<Transport>, Loss> outcome) {
+        // This callback lives in what it replaces: keep that until the end.
+        const auto dialling = std::exchange(dialling_, nullptr);
+        if (outcome) return Dialled(std::move(*outcome));
+        Lose(outcome.error());
+      });
 }
 
 void Leg::AskBeforeDial(uint64_t generation) { Ask("", generation, options_.dial_timeout); }
@@ -41,18 +43,19 @@ void Leg::AnswerDial(const Target& target) {
 
 void Leg::Dialled(std::unique_ptr<Transport> transport) {
   transport_ = std::move(transport);
+  address_ = transport_->address();
   last_heard_ = timers_.WallNow();
   dialled_at_ = timers_.Now();
   heartbeat_.emplace(options_.heartbeat, dialled_at_);
   transport_->Start(*this);
   ArmLiveness();
-  listener_.Connected();
+  listener_.Connected(*this);
 }
 
 void Leg::ArmAge(std::optional<Duration> age) {
   if (!age || !transport_) return age_timer_->Cancel();
   age_timer_->At(dialled_at_ + *age, [this] {
-    if (!leaving()) listener_.Aged();
+    if (!leaving()) listener_.Aged(*this);
   });
 }
 
@@ -77,7 +80,9 @@ void Leg::GoOn(Setup::Verdict verdict) {
     }
     case Setup::Verdict::kDone:
       setup_timer_->Cancel();
-      return listener_.Ready();
+      ready_ = true;
+      for (Outgoing& item : std::exchange(after_setup_, {})) Bind(std::move(item));
+      return listener_.Ready(*this);
     case Setup::Verdict::kRejected:
       setup_timer_->Cancel();
       return Close({.cause = {Reason::kSetupRejected, Phase::kReplied,
@@ -126,6 +131,12 @@ void Leg::Close(Loss goodbye, CloseCommand close) {
   if (!saying) transport_->Close(close.code, std::move(close.reason));
 }
 
+Outbox::Left Leg::Abandon() {
+  dialling_.reset();
+  transport_.reset();
+  return outbox_.TransportEnded();
+}
+
 void Leg::Ended(const Loss& loss) {
   Loss end = loss;
   if (goodbye_) {
@@ -142,7 +153,7 @@ void Leg::Lose(Loss loss) {
   if (transport_) loss.last_heard = last_heard_;
   // Kept until the end: this may be its call.
   const auto transport = std::exchange(transport_, nullptr);
-  listener_.Over(loss, outbox_.TransportEnded());
+  listener_.Over(*this, loss, outbox_.TransportEnded());
 }
 
 // ---- What comes from the exchange. ----
@@ -162,7 +173,9 @@ void Leg::Received(FrameKind kind, std::string payload) {
   // The matches look at the payload before the session takes it; what follows from them comes after it.
   heartbeat_->Received(payload, read_ ? read_->now : timers_.Now());
   const Setup::Verdict verdict = setup_ && !leaving() ? setup_->Received(payload) : Setup::Verdict::kWait;
-  listener_.Received(kind, std::move(payload), last_heard_);
+  ++received_frames_;
+  if (ready_) ++received_since_ready_;
+  listener_.Received(*this, kind, std::move(payload), last_heard_);
   GoOn(verdict);
 }
 
@@ -223,6 +236,11 @@ void Leg::Bind(Outgoing item) {
   Pump();
 }
 
+void Leg::BindAfterSetup(Outgoing item) {
+  if (ready_) return Bind(std::move(item));
+  after_setup_.push_back(std::move(item));
+}
+
 // One write is under way at a time.
 void Leg::Pump() {
   if (transport_ && !leaving()) {
@@ -246,7 +264,7 @@ void Leg::Written() {
   const Outgoing item = outbox_.Written();
   heartbeat_->WriteEnded();
   if (item.what == Outgoing::What::kHeartbeat) heartbeat_queued_ = false;
-  listener_.Written(item);
+  listener_.Written(*this, item);
   Pump();
   if (item.what == Outgoing::What::kSetup && !leaving()) GoOn(setup_->Written(item.setup_key));
 }

@@ -33,32 +33,39 @@ class Leg final : private Transport::Listener {
   class Listener {
    public:
     // The handshake is complete; SetUp is to be called now.
-    virtual void Connected() = 0;
+    virtual void Connected(Leg& leg) = 0;
     // The setup is complete.
-    virtual void Ready() = 0;
+    virtual void Ready(Leg& leg) = 0;
     // The owner, if there is one, is to be asked this, which needs a number.
     virtual void Asks(Question& question) = 0;
     virtual bool HasOwner() const = 0;
     // It has become as old as ArmAge said.
-    virtual void Aged() = 0;
+    virtual void Aged(Leg& leg) = 0;
     // What is received in between came with one read.
     virtual void ReadBegins() = 0;
     virtual void ReadEnds() = 0;
-    virtual void Received(FrameKind kind, std::string payload, WallTime heard) = 0;
+    virtual void Received(Leg& leg, FrameKind kind, std::string payload, WallTime heard) = 0;
     // The pong to a ping of the owner's.
     virtual void Ponged(std::string_view payload, Duration round_trip) = 0;
-    virtual void Written(const Outgoing& item) = 0;
+    virtual void Written(Leg& leg, const Outgoing& item) = 0;
     // Something is under way, or no more, that counts as bytes of the send queue.
     virtual void OutboxChanged() = 0;
     // The last call: there is no transport any more, or none came of the dial.
-    virtual void Over(const Loss& loss, const Outbox::Left& left) = 0;
+    virtual void Over(Leg& leg, const Loss& loss, const Outbox::Left& left) = 0;
 
    protected:
     ~Listener() = default;
   };
 
-  // The arguments outlive it; the options may be replaced, and Adopt tells.
-  Leg(const SessionOptions& options, Dialler& dialler, Timers& timers, Listener& listener);
+  // Which of the two that a session can have at once, and where the other one is: not there, if the name has another
+  // address.
+  struct Place {
+    size_t lane = 0;
+    std::optional<IpAddress> avoid = std::nullopt;
+  };
+
+  // The references outlive it; the options may be replaced, and Adopt tells.
+  Leg(const SessionOptions& options, Dialler& dialler, Timers& timers, Listener& listener, Place place);
   Leg(const Leg&) = delete;
   Leg& operator=(const Leg&) = delete;
 
@@ -80,6 +87,8 @@ class Leg final : private Transport::Listener {
 
   // Goes out on this transport, after what is bound already.
   void Bind(Outgoing item);
+  // The same, but not before the setup is complete.
+  void BindAfterSetup(Outgoing item);
   // What the owner wanted and no write has begun for: another takes its place, who is told of no earlier pong.
   std::vector<Outgoing> Withdraw();
   // Of the owner: those that wait to be written count, too.
@@ -88,11 +97,22 @@ class Leg final : private Transport::Listener {
   // Ends the transport politely. The loss is told when it has ended, with this cause. Once connected; a second call
   // changes only the cause.
   void Close(Loss goodbye, CloseCommand close = {});
+  // Ends it at once, without a goodbye and without a call: what was bound to it.
+  Outbox::Left Abandon();
 
   bool connected() const { return transport_ != nullptr; }
+  // The setup is complete.
+  bool ready() const { return ready_; }
+  // Zero before SetUp.
+  uint64_t generation() const { return generation_; }
+  size_t lane() const { return place_.lane; }
+  std::optional<IpAddress> address() const { return address_; }
   bool leaving() const { return goodbye_.has_value(); }
   WallTime last_heard() const { return last_heard_; }
   size_t outbox_bytes() const { return outbox_.bytes(); }
+  // Data frames, and those of them since it was ready.
+  uint64_t received_frames() const { return received_frames_; }
+  uint64_t received_since_ready() const { return received_since_ready_; }
   // Of its last answered heartbeat.
   std::optional<Duration> heartbeat_round_trip() const { return heartbeat_ ? heartbeat_->round_trip() : std::nullopt; }
 
@@ -119,12 +139,18 @@ class Leg final : private Transport::Listener {
   Dialler& dialler_;
   Timers& timers_;
   Listener& listener_;
+  const Place place_;
 
   std::unique_ptr<Dialling> dialling_;
   std::unique_ptr<Transport> transport_;
   std::optional<Loss> goodbye_;  // We are closing the transport, and this is why.
+  std::optional<IpAddress> address_;
   uint64_t generation_ = 0;
   std::optional<Setup> setup_;  // The run, on a copy of what is stored.
+  bool ready_ = false;
+  std::vector<Outgoing> after_setup_;
+  uint64_t received_frames_ = 0;
+  uint64_t received_since_ready_ = 0;
   std::optional<Question> question_;
   std::optional<Heartbeat> heartbeat_;
   Outbox outbox_;

@@ -2,12 +2,14 @@
 // field.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "net/dial.h"
 #include "policy/backoff.h"
+#include "policy/copies.h"
 #include "policy/heartbeat.h"
 #include "policy/journal.h"
 #include "policy/setup.h"
@@ -32,6 +34,9 @@ struct SessionOptions {
   std::vector<SetupStep> setup;
   bool ask_before_dial = false;
   std::vector<Topic> topics;
+  size_t legs = 1;
+  std::optional<Dedupe> dedupe = std::nullopt;
+  Duration max_leg_lag = std::chrono::seconds(5);  // Zero: any.
   Journal::Limits journal;
   // How long it outlives its last subscriber, or its own end; zero: not at all.
   Duration linger = Duration::zero();

@@ -1,4 +1,5 @@
-// How a session lives: its states, its transports, its journal. What its owner commands is in session_commands.cc.
+// How a session lives: its states, its transport, its journal. What its owner commands is in session_commands.cc, what
+// concerns transports beside its own in session_legs.cc.
 #include "session/session.h"
 
 #include <algorithm>
@@ -14,7 +15,8 @@ namespace {
 // An end that we, or the adapter, asked for.
 bool IsWanted(Reason reason) {
   return reason == Reason::kClosed || reason == Reason::kDetached || reason == Reason::kDraining ||
-         reason == Reason::kReconnectRequested || reason == Reason::kMaxAge || reason == Reason::kNoOwner;
+         reason == Reason::kReconnectRequested || reason == Reason::kMaxAge || reason == Reason::kNoOwner ||
+         reason == Reason::kShutdownAnnounced;
 }
 
 }  // namespace
@@ -33,10 +35,14 @@ Session::Session(std::string identity, std::string name, std::string epoch, Sess
       journal_(options_.journal),
       setup_(options_.setup),
       topics_(options_.topics),
+      second_backoff_(options_.reconnect),
       retry_timer_(surroundings.timers.MakeTimer()),
       expiry_timer_(surroundings.timers.MakeTimer()),
       linger_timer_(surroundings.timers.MakeTimer()),
-      topic_timer_(surroundings.timers.MakeTimer()) {
+      topic_timer_(surroundings.timers.MakeTimer()),
+      second_timer_(surroundings.timers.MakeTimer()),
+      overlap_timer_(surroundings.timers.MakeTimer()) {
+  if (options_.dedupe) copies_.emplace(*options_.dedupe, around_.limits.dedupe_keys);
   // Nobody could ask for an anonymous one's.
   if (around_.directory != nullptr && !IsAnonymous(name_)) writer_ = around_.directory->Keep(identity_, name_, epoch_);
 }
@@ -55,7 +61,8 @@ void Session::TakeOver(SessionOptions options) {
   std::vector<Outgoing> withdrawn = leg_ ? leg_->Withdraw() : std::vector<Outgoing>();
   std::ranges::move(waiting_.Release(), std::back_inserter(withdrawn));
   for (const Outgoing& item : withdrawn)
-    Tell(item, Outcome::kNotSent, Failure{cause.reason, Phase::kNotSent, "not written: " + cause.message});
+    Tell(item, generation(), Outcome::kNotSent,
+         Failure{cause.reason, Phase::kNotSent, "not written: " + cause.message});
   OutboxChanged();
   ArmExpiry();
   if (former != nullptr) {
@@ -63,6 +70,7 @@ void Session::TakeOver(SessionOptions options) {
     former->Supersede({cause, /*session_closed=*/false});
   }
   Log(Level::kInfo, "session.takeover", {{"session", name_}, {"identity", identity_}});
+  if (options.dedupe != options_.dedupe) copies_.reset();
   options_ = std::move(options);
   target_ = {options_.url, options_.headers};
   lifecycle_.Adopt(options_.reconnect);
@@ -70,18 +78,27 @@ void Session::TakeOver(SessionOptions options) {
   setup_.Replace(options_.setup);
   topics_.Replace(options_.topics, around_.timers.Now());
   ArmTopics();
-  if (!leg_) return;
-  leg_->Adopt();
-  leg_->ArmAge(lifecycle_.DrawMaxAge(around_.random()));
+  second_backoff_ = Backoff(options_.reconnect);
+  for (Leg* leg : {leg_.get(), second_.get()}) {
+    if (leg == nullptr) continue;
+    leg->Adopt();
+    leg->ArmAge(lifecycle_.DrawMaxAge(around_.random()));
+  }
+  AgreeOnLegs();
 }
 
 void Session::Resume() {
   if (state() == State::kWaiting) return Enter(lifecycle_.OwnerCame(around_.timers.Now()));
-  if (!leg_ || !leg_->question()) return;
-  const Question& question = *leg_->question();
-  // One who does not answer this has given the target with the options.
-  if (question.key.empty() && !options_.ask_before_dial) return leg_->AnswerDial(target_);
-  AskOwner(question);
+  for (Leg* leg : {leg_.get(), second_.get()}) {
+    if (leg == nullptr || !leg->question()) continue;
+    // One who does not answer this has given the target with the options.
+    if (leg->question()->key.empty() && !options_.ask_before_dial) {
+      leg->AnswerDial(target_);
+    } else {
+      AskOwner(*leg->question());
+    }
+  }
+  DialSecond();
 }
 
 void Session::AskOwner(const Question& question) const {
@@ -91,46 +108,53 @@ void Session::AskOwner(const Question& question) const {
 // ---- The way up and down: each change of state is announced, then done. ----
 
 void Session::Enter(StateChange change) {
-  const State state = change.state;
-  const std::optional<Failure> cause = change.cause;
-  const Duration retry_in = change.retry_in.value_or(Duration::zero());
-  if (cause) {
-    last_failure_ = cause;
-    Log(IsWanted(cause->reason) ? Level::kInfo : Level::kWarn, "session.state",
-        {{"session", name_},
-         {"identity", identity_},
-         {"state", Name(state)},
-         {"generation", change.generation},
-         {"reason", Name(cause->reason)},
-         {"close_code", change.close_code},
-         {"attempt", change.attempt},
-         {"retry_in", retry_in},
-         {"message", cause->message}});
-  } else {
-    Log(Level::kInfo, "session.state",
-        {{"session", name_}, {"identity", identity_}, {"state", Name(state)}, {"generation", change.generation}});
-  }
-  Append({.generation = change.generation,
-          .time = around_.timers.WallNow(),
-          .what = std::make_unique<StateChange>(std::move(change))},
-         0);
-  switch (state) {
+  Announce(change);
+  switch (change.state) {
     case State::kConnecting:
-      return Connect();
+      if (!leg_) Connect();
+      return;
     case State::kOpening:
-      return leg_->SetUp(generation(), setup_);
+      if (leg_->generation() == 0) leg_->SetUp(generation(), setup_);
+      return;
     case State::kOpen:
       topics_.Begin(around_.timers.Now());
       ArmTopics();
       for (Outgoing& item : waiting_.Release()) leg_->Bind(std::move(item));
-      return ArmExpiry();
+      ArmExpiry();
+      return DialSecond();
     case State::kWaiting:
       return;
     case State::kReconnecting:
-      return retry_timer_->At(around_.timers.Now() + retry_in, [this] { RetryDue(); });
+      return retry_timer_->At(around_.timers.Now() + *change.retry_in, [this] { RetryDue(); });
     case State::kClosed:
-      return End(*cause);
+      return End(*change.cause);
   }
+}
+
+void Session::Announce(const StateChange& change) {
+  if (change.cause) {
+    last_failure_ = change.cause;
+    Log(IsWanted(change.cause->reason) ? Level::kInfo : Level::kWarn, "session.state",
+        {{"session", name_},
+         {"identity", identity_},
+         {"state", Name(change.state)},
+         {"generation", change.generation},
+         {"reason", Name(change.cause->reason)},
+         {"close_code", change.close_code},
+         {"attempt", change.attempt},
+         {"retry_in", change.retry_in.value_or(Duration::zero())},
+         {"message", change.cause->message}});
+  } else {
+    Log(Level::kInfo, "session.state",
+        {{"session", name_},
+         {"identity", identity_},
+         {"state", Name(change.state)},
+         {"generation", change.generation}});
+  }
+  Append({.generation = change.generation,
+          .time = around_.timers.WallNow(),
+          .what = std::make_unique<StateChange>(change)},
+         0);
 }
 
 // Without an owner who answers, a dial could only fail.
@@ -140,46 +164,65 @@ void Session::RetryDue() {
 }
 
 void Session::Connect() {
-  Leg::Listener& listener = *this;
-  leg_ = std::make_unique<Leg>(options_, around_.dialler, around_.timers, listener);
-  options_.ask_before_dial ? leg_->AskBeforeDial(generation() + 1) : leg_->Dial(target_);
+  leg_ = MakeLeg(retiring_ ? 1 - retiring_->lane() : 0);
+  options_.ask_before_dial ? leg_->AskBeforeDial(lifecycle_.newest_generation() + 1) : leg_->Dial(target_);
 }
 
-void Session::Connected() {
-  leg_->ArmAge(lifecycle_.DrawMaxAge(around_.random()));
-  Enter(lifecycle_.Dialled(leg_->last_heard()));
+void Session::Connected(Leg& leg) {
+  leg.ArmAge(lifecycle_.DrawMaxAge(around_.random()));
+  if (copies_) copies_->Join(leg.lane());
+  const uint64_t generation = lifecycle_.NextGeneration();
+  if (&leg == leg_.get()) return Enter(lifecycle_.Dialled(leg.last_heard(), generation));
+  TellLeg(generation, {.state = State::kOpening});
+  leg.SetUp(generation, setup_);
 }
 
-void Session::Ready() { Enter(lifecycle_.SetUp(around_.timers.Now())); }
+void Session::Ready(Leg& leg) {
+  if (copies_) copies_->Open(leg.lane(), around_.timers.Now());
+  if (&leg == second_.get()) return SecondReady();
+  Enter(lifecycle_.SetUp(around_.timers.Now()));
+}
 
 void Session::Asks(Question& question) {
   question.number = ++questions_;
   AskOwner(question);
 }
 
-void Session::Aged() {
-  leg_->Close({.cause = {Reason::kMaxAge, Phase::kUnspecified, "the transport has reached reconnect.max_age"}});
+void Session::Aged(Leg& leg) {
+  const Failure cause{Reason::kMaxAge, Phase::kUnspecified, "the transport has reached reconnect.max_age"};
+  if (&leg == leg_.get() && Rotates()) return Rotate(cause);
+  leg.Close({.cause = cause});
 }
 
-void Session::Over(const Loss& loss, const Outbox::Left& left) {
+void Session::Over(Leg& leg, const Loss& loss, const Outbox::Left& left) {
   ReadEnds();
-  const auto gone = std::exchange(leg_, nullptr);
-  topics_.Stop();
-  topic_timer_->Cancel();
+  const bool own = &leg == leg_.get();
+  const bool second = &leg == second_.get();
+  const std::unique_ptr<Leg> gone = std::exchange(own ? leg_ : second ? second_ : retiring_, nullptr);
   if (const auto round_trip = gone->heartbeat_round_trip()) heartbeat_round_trip_ = round_trip;
+  Resolve(*gone, loss.cause, left);
+  if (copies_) copies_->End(gone->lane(), around_.timers.Now());
+  if (own && closing_) end_ = loss;
+  if (own && !closing_) return OwnOver(*gone, loss);
+  if (second && !closing_) return SecondOver(*gone, loss);
+  if (!own) TellLeg(gone->generation(), Farewell(*gone, State::kClosed, loss));
+  if (!closing_) return RetiredOver();
+  if (std::ranges::none_of(AllLegs(), [](const Leg* each) { return each != nullptr; })) Enter(lifecycle_.Close(end_));
+}
+
+// What was bound to a transport that is there no more.
+void Session::Resolve(const Leg& leg, const Failure& cause, const Outbox::Left& left) {
   OutboxChanged();
   if (left.in_flight) {
-    Remember(*left.in_flight);
-    Tell(*left.in_flight, Outcome::kUnknown,
-         Failure{loss.cause.reason, Phase::kPartlySent,
-                 "the transport ended while this was being written: " + loss.cause.message});
+    Remember(leg, *left.in_flight);
+    Tell(*left.in_flight, leg.generation(), Outcome::kUnknown,
+         Failure{cause.reason, Phase::kPartlySent,
+                 "the transport ended while this was being written: " + cause.message});
   }
   for (const Outgoing& item : left.not_begun) {
-    Tell(item, Outcome::kNotSent,
-         Failure{loss.cause.reason, Phase::kNotSent,
-                 "the transport ended before this was written: " + loss.cause.message});
+    Tell(item, leg.generation(), Outcome::kNotSent,
+         Failure{cause.reason, Phase::kNotSent, "the transport ended before this was written: " + cause.message});
   }
-  Enter(closing_ ? lifecycle_.Close(loss) : lifecycle_.Lost(around_.timers.Now(), loss, around_.random()));
 }
 
 void Session::Close(Failure cause, CloseCommand close) {
@@ -187,16 +230,32 @@ void Session::Close(Failure cause, CloseCommand close) {
   if (closing_) return;
   closing_ = true;
   retry_timer_->Cancel();
-  Loss goodbye{.cause = std::move(cause)};
-  if (leg_ && leg_->connected()) return leg_->Close(std::move(goodbye), std::move(close));
-  leg_.reset();
-  Enter(lifecycle_.Close(goodbye));
+  rotation_.reset();
+  StopSecond();
+  end_ = {.cause = std::move(cause)};
+  bool saying = false;
+  for (std::unique_ptr<Leg>* leg : {&leg_, &second_, &retiring_}) {
+    if (*leg && (*leg)->connected()) {
+      (*leg)->Close(end_, close);
+      saying = true;
+    } else {
+      leg->reset();
+    }
+  }
+  if (!saying) Enter(lifecycle_.Close(end_));
 }
 
 void Session::End(const Failure& cause) {
   const auto self = shared_from_this();  // on_gone_ drops the registry's.
+  StopSecond();
+  overlap_timer_->Cancel();
+  for (std::unique_ptr<Leg>* leg : {&second_, &retiring_}) {
+    const auto gone = std::exchange(*leg, nullptr);
+    if (gone) Resolve(*gone, cause, gone->Abandon());
+  }
   for (const Outgoing& item : waiting_.Release()) {
-    Tell(item, Outcome::kNotSent, Failure{cause.reason, Phase::kNotSent, "the session ended: " + cause.message});
+    Tell(item, generation(), Outcome::kNotSent,
+         Failure{cause.reason, Phase::kNotSent, "the session ended: " + cause.message});
   }
   OutboxChanged();
   expiry_timer_->Cancel();
@@ -228,15 +287,21 @@ void Session::ReadEnds() {
   if (read && read->entries > 0) WakeSubscriptions(read->entries, read->bytes);
 }
 
-void Session::Received(FrameKind kind, std::string payload, WallTime heard) {
+void Session::Received(Leg& leg, FrameKind kind, std::string payload, WallTime heard) {
   ++counts_.received_frames;
   counts_.received_bytes += payload.size();
   const size_t bytes = payload.size();
-  const std::vector<size_t> back =
-      topics_.empty() ? std::vector<size_t>() : topics_.Received(payload, around_.timers.Now(), heard);
-  Append({.generation = generation(), .time = heard, .what = FrameEntry{kind, std::move(payload)}}, bytes);
-  for (const size_t index : back) TellTopic(index);
-  if (!back.empty()) ArmTopics();
+  const bool announced = options_.reconnect.shutdown(payload);
+  const bool copy =
+      copies_ && !options_.heartbeat.keepalive(payload) && copies_->IsCopy(leg.lane(), payload, around_.timers.Now());
+  if (!copy) {
+    const std::vector<size_t> back =
+        topics_.empty() ? std::vector<size_t>() : topics_.Received(payload, around_.timers.Now(), heard);
+    Append({.generation = leg.generation(), .time = heard, .what = FrameEntry{kind, std::move(payload)}}, bytes);
+    for (const size_t index : back) TellTopic(index);
+    if (!back.empty()) ArmTopics();
+  }
+  FollowFrame(leg, announced);
 }
 
 // ---- Topics. ----
@@ -256,8 +321,11 @@ void Session::CheckTopics() {
     if (topics_.states()[index].topic.reconnect) reconnect = &topics_.states()[index].topic;
   }
   if (reconnect == nullptr) return ArmTopics();
-  leg_->Close({.cause = {Reason::kTopicStale, Phase::kUnspecified,
-                         "topic \"" + reconnect->key + "\" was silent for its max_silence"}});
+  const Failure cause{Reason::kTopicStale, Phase::kUnspecified,
+                      "topic \"" + reconnect->key + "\" was silent for its max_silence"};
+  if (!Rotates()) return leg_->Close({.cause = cause});
+  Rotate(cause);
+  ArmTopics();
 }
 
 void Session::TellTopic(size_t index) {
@@ -326,7 +394,8 @@ void Session::CountJournal() {
 }
 
 void Session::OutboxChanged() {
-  const size_t bytes = waiting_.bytes() + (leg_ ? leg_->outbox_bytes() : 0);
+  size_t bytes = waiting_.bytes();
+  for (const Leg* leg : AllLegs()) bytes += leg == nullptr ? 0 : leg->outbox_bytes();
   around_.send_queue_bytes += bytes - counted_send_bytes_;
   counted_send_bytes_ = bytes;
 }

@@ -1,6 +1,7 @@
 // A supervised socket: drives policy/lifecycle over transports and fills a journal.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -10,6 +11,7 @@
 #include <vector>
 
 #include "base/limits.h"
+#include "policy/copies.h"
 #include "policy/journal.h"
 #include "policy/lifecycle.h"
 #include "policy/outbox.h"
@@ -56,7 +58,7 @@ class Session final : public std::enable_shared_from_this<Session>, private Leg:
   // The owner's commands. What becomes of one with an id is an entry of the journal.
   void Send(SendCommand command);
   void Ping(uint64_t id, std::string payload);
-  void Reconnect(uint64_t id);
+  void Reconnect(uint64_t id, bool make_before_break = false);
   // From the next dial on. Its scheme is the session's.
   void SetTarget(Target target);
   // The question before a dial is answered: dial, there or where it was. Fails if no such question is open.
@@ -99,28 +101,62 @@ class Session final : public std::enable_shared_from_this<Session>, private Leg:
   const std::optional<Failure>& last_failure() const { return last_failure_; }
   std::optional<Duration> heartbeat_round_trip() const;
 
+  // A transport as others see it: fairlead.v1.LegState documents each field.
+  struct LegView {
+    uint64_t generation = 0;
+    State state = State::kOpening;
+    uint64_t received_frames = 0;
+    Copies::Tally tally = {};
+    std::optional<IpAddress> address = std::nullopt;
+  };
+  // Those that are there, its own first.
+  std::vector<LegView> Legs() const;
+
  private:
-  // From the leg.
-  void Connected() override;
-  void Ready() override;
+  // From its legs.
+  void Connected(Leg& leg) override;
+  void Ready(Leg& leg) override;
   void Asks(Question& question) override;
   bool HasOwner() const override { return Owner() != nullptr; }
-  void Aged() override;
+  void Aged(Leg& leg) override;
   void ReadBegins() override;
   void ReadEnds() override;
-  void Received(FrameKind kind, std::string payload, WallTime heard) override;
+  void Received(Leg& leg, FrameKind kind, std::string payload, WallTime heard) override;
   void Ponged(std::string_view payload, Duration round_trip) override;
-  void Written(const Outgoing& item) override;
+  void Written(Leg& leg, const Outgoing& item) override;
   void OutboxChanged() override;
-  void Over(const Loss& loss, const Outbox::Left& left) override;
+  void Over(Leg& leg, const Loss& loss, const Outbox::Left& left) override;
 
   void Enter(StateChange change);
+  void Announce(const StateChange& change);
   void RetryDue();
   void Connect();
   void End(const Failure& cause);
   Subscription* Owner() const;
   void AskOwner(const Question& question) const;
   bool leaving() const { return leg_ && leg_->leaving(); }
+
+  // What concerns more than one leg: session_legs.cc.
+  std::unique_ptr<Leg> MakeLeg(size_t lane);
+  bool Rotates() const { return options_.reconnect.make_before_break || options_.legs == 2; }
+  bool WantsSecond() const;
+  void DialSecond();
+  void RedialSecond(Duration pause);
+  void StopSecond();
+  void SecondReady();
+  void SecondOver(const Leg& gone, const Loss& loss);
+  void Rotate(const Failure& cause);
+  void CheckRotation(bool overdue);
+  void TakePlace(const Loss& old);
+  void RetiredOver();
+  void OwnOver(const Leg& gone, const Loss& loss);
+  void AdoptSecond();
+  void AgreeOnLegs();
+  void FollowFrame(Leg& leg, bool announced);
+  void Resolve(const Leg& leg, const Failure& cause, const Outbox::Left& left);
+  void TellLeg(uint64_t generation, const LegChange& change);
+  LegChange Farewell(const Leg& gone, State state, const Loss& loss);
+  std::array<Leg*, 3> AllLegs() const { return {leg_.get(), second_.get(), retiring_.get()}; }
 
   void Accept(Outgoing item, uint64_t generation, Duration max_wait);
   Result<void> CheckRoom(const Outgoing& item) const;
@@ -129,9 +165,9 @@ class Session final : public std::enable_shared_from_this<Session>, private Leg:
   void CheckTopics();
   void ArmTopics();
   void TellTopic(size_t index);
-  void Tell(const Outgoing& item, Outcome outcome, std::optional<Failure> failure = std::nullopt);
-  void Tell(uint64_t id, Outcome outcome, std::optional<Failure> failure = std::nullopt);
-  void Remember(const Outgoing& item);
+  void Tell(const Outgoing& item, uint64_t generation, Outcome outcome, std::optional<Failure> failure = std::nullopt);
+  void Tell(uint64_t id, uint64_t generation, Outcome outcome, std::optional<Failure> failure = std::nullopt);
+  void Remember(const Leg& leg, const Outgoing& item);
   uint64_t Append(Entry entry, size_t bytes);
   void WakeSubscriptions(size_t entries, size_t bytes);
   void CountJournal();
@@ -153,13 +189,25 @@ class Session final : public std::enable_shared_from_this<Session>, private Leg:
   Topics topics_;
   SendQueue waiting_;
   std::unique_ptr<Leg> leg_;  // While there is a transport, or one is being made.
+  // Beside it while it is OPEN: the other of two, or the one that is to take its place.
+  std::unique_ptr<Leg> second_;
+  // The one whose place another has taken, until the overlap is over.
+  std::unique_ptr<Leg> retiring_;
+  std::optional<Failure> rotation_;  // Another is to take the place of leg_, and this is why.
+  mutable std::optional<Copies> copies_;
+  Backoff second_backoff_;
+  SteadyTime second_opened_at_;
+  bool second_is_due_ = false;  // Its timer runs.
   bool closing_ = false;
+  Loss end_;  // While it is closing: what CLOSED says.
   uint64_t questions_ = 0;
 
   std::unique_ptr<Timer> retry_timer_;
   std::unique_ptr<Timer> expiry_timer_;
   std::unique_ptr<Timer> linger_timer_;
   std::unique_ptr<Timer> topic_timer_;
+  std::unique_ptr<Timer> second_timer_;   // Of the second's next dial.
+  std::unique_ptr<Timer> overlap_timer_;  // Of a rotation, and of the one retiring.
 
   // Of sends that are to be stored as setup steps and have no outcome yet.
   size_t reserved_setup_steps_ = 0;

@@ -108,6 +108,10 @@ class RecordedStream final : public Channels::Stream {
         return Add(change.channel(), "topic " + change.key() + (change.stale() ? " stale" : " heard") + " @" +
                                          std::to_string(change.sequence()));
       }
+      case v1::Event::kLegChanged: {
+        const v1::LegChanged& change = event.leg_changed();
+        return AddLive(change.channel(), "leg " + v1::SessionState_Name(change.state()).substr(14), change.sequence());
+      }
       case v1::Event::kAsked:
         EXPECT_TRUE(next_.contains(event.asked().channel())) << "asked before it is attached";
         return Add(event.asked().channel(), "asked " + event.asked().key() + " g" +

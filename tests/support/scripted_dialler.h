@@ -34,6 +34,7 @@ class Peer {
   bool writing = false;       // The last of them is under way.
   std::optional<std::pair<uint16_t, std::string>> goodbye;
   uint64_t acknowledged = 0;
+  std::optional<IpAddress> address;
 
   // What it does by itself.
   bool takes_writes = true;  // Else Take is the test's to call.
@@ -112,6 +113,7 @@ class Peer {
       if (peer_->says_goodbye) peer_->timers_.Post([peer = peer_] { peer->Close(peer->goodbye->first); });
     }
     uint64_t BytesAcknowledged() const override { return peer_->acknowledged; }
+    std::optional<IpAddress> address() const override { return peer_->address; }
 
    private:
     std::shared_ptr<Peer> peer_;

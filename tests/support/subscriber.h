@@ -26,6 +26,10 @@ inline std::string Describe(const StateChange& change) {
   if (change.blind_from) line += " blind " + milliseconds(*change.blind_until - *change.blind_from);
   if (change.cause) line += ": " + std::string(Name(change.cause->reason));
   if (change.close_code != 0) line += " " + std::to_string(change.close_code) + " " + change.close_reason;
+  if (change.overlap) {
+    line += ", met " + std::to_string(change.overlap->frames) + "/" + std::to_string(change.overlap->copies) +
+            (change.overlap->may_be_missing ? "?" : "");
+  }
   return line;
 }
 
@@ -36,12 +40,27 @@ inline std::string Describe(const CommandResult& result) {
   return line;
 }
 
+inline std::string Describe(const LegChange& change, uint64_t generation) {
+  std::string line = "leg " + std::string(Name(change.state)) + " g" + std::to_string(generation);
+  if (change.retry_in) {
+    line +=
+        " in " + std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(*change.retry_in).count()) + "ms";
+  }
+  if (change.cause) line += ": " + std::string(Name(change.cause->reason));
+  if (change.close_code != 0) line += " " + std::to_string(change.close_code) + " " + change.close_reason;
+  if (change.received_frames != 0) {
+    line += ", " + std::to_string(change.received_frames) + " frames, " + std::to_string(change.copies) + " copies";
+  }
+  return line;
+}
+
 inline std::string Describe(const Entry& entry) {
   if (const FrameEntry* frame = entry.frame())
     return (frame->kind == FrameKind::kText ? "text " : "binary ") + frame->payload;
   if (const auto* change = std::get_if<std::unique_ptr<StateChange>>(&entry.what)) return Describe(**change);
   if (const auto* topic = std::get_if<std::unique_ptr<TopicChange>>(&entry.what))
     return "topic " + (*topic)->key + ((*topic)->stale ? " stale" : " heard") + ((*topic)->last_heard ? "" : ", never");
+  if (const auto* leg = std::get_if<std::unique_ptr<LegChange>>(&entry.what)) return Describe(**leg, entry.generation);
   return Describe(*std::get<std::unique_ptr<CommandResult>>(entry.what));
 }
 

@@ -133,6 +133,7 @@ TEST(ConfigFiles, DocumentedLimitsAreTheDefaults) {
           {"url_bytes", Size(limits.url_bytes)},
           {"waiting_events", std::to_string(limits.waiting_events)},
           {"unanswered_pings", std::to_string(limits.unanswered_pings)},
+          {"dedupe_keys", std::to_string(limits.dedupe_keys)},
           {"stuck_write",
            std::to_string(std::chrono::duration_cast<std::chrono::minutes>(limits.stuck_write).count()) + "m"},
           {"linger", std::to_string(std::chrono::duration_cast<std::chrono::minutes>(limits.linger).count()) + "m"},

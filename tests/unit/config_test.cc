@@ -65,6 +65,7 @@ limits:
   waiting_events: 15
   stuck_write: 16ms
   unanswered_pings: 17
+  dedupe_keys: 22
   requests: 18
   http_connections: 19
   total_body_bytes: 20MiB
@@ -124,6 +125,7 @@ TEST_F(ConfigTest, TakesEveryField) {
                                    .stuck_write = std::chrono::milliseconds(16),
                                    .linger = std::chrono::milliseconds(21),
                                    .unanswered_pings = 17,
+                                   .dedupe_keys = 22,
                                    .requests = 18,
                                    .http_connections = 19,
                                    .total_body_bytes = 20 * kMiB}));

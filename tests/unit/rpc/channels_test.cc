@@ -76,7 +76,6 @@ TEST(Channels, WrongCommandsAreAnsweredAndTheOthersGoOn) {
       {"reconnect { }", 2, "NOT_OWNER"},
       {R"(send { payload: "\xff" })", 1, "INVALID_FIELD"},
       {"close { code: 1 }", 1, "INVALID_FIELD"},
-      {"reconnect { make_before_break: true }", 1, "NOT_IMPLEMENTED"},
       {"set_target { }", 1, "INVALID_FIELD"},
       {R"(set_target { target { url: "ws://x/" } })", 2, "NOT_OWNER"},
       {"answer { number: 1 }", 1, "NOT_ASKED"},

@@ -152,7 +152,7 @@ TEST(ParseOpen, NamesEachFieldThatIsWrong) {
       {"reconnect { max_outage { seconds: -1 } }", kInvalid, "open.reconnect.max_outage"},
       {"reconnect { stable_after { nanos: -1 } }", kInvalid, "open.reconnect.stable_after"},
       {"reconnect { max_age { nanos: 999999999 } }", kInvalid, "open.reconnect.max_age"},
-      {"reconnect { make_before_break: true }", kNotYet, "open.reconnect.make_before_break"},
+      {"reconnect { overlap { seconds: 61 } }", kInvalid, "open.reconnect.overlap"},
       {"setup { payload: \"p\" }", kInvalid, "open.setup[0].key"},
       {R"(setup { key: "a" })", kInvalid, "open.setup[0].payload"},
       {R"(setup { key: "a" ask: false })", kInvalid, "open.setup[0].ask"},
