@@ -2,7 +2,7 @@
 
 from google.protobuf.duration_pb2 import Duration
 
-from fairlead.v1.session_pb2 import Answer, Close, Command, Join, Open, Ping, Reconnect, Send, SetTarget, Target
+from fairlead.v1.session_pb2 import Answer, Close, Command, Join, Open, Ping, Send, SetTarget, Target
 from fairlead.v1.types_pb2 import Header
 from tests.e2e import bad_sockets
 from tests.e2e.bad_opens import OF_OPEN
@@ -103,12 +103,6 @@ OF_CHANNEL = (
         before=tuple(Command(channel=1, send=Send(payload=b"x", setup_key=key)) for key in "abc"),
     ),
     Wrong("ping payload too long", refused("INVALID_FIELD"), "ping.payload", Command(ping=Ping(payload=b"x" * 126))),
-    Wrong(
-        "Reconnect that makes before it breaks",
-        refused("NOT_IMPLEMENTED"),
-        "reconnect.make_before_break",
-        Command(reconnect=Reconnect(make_before_break=True)),
-    ),
     Wrong("close code 1005", refused("INVALID_FIELD"), "close.code", Command(close=Close(code=1005))),
     Wrong("close reason too long", refused("INVALID_FIELD"), "close.reason", Command(close=Close(reason="x" * 124))),
 )
