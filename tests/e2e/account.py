@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import fairlead
 from fairlead import Frame, LegChanged, SessionState, StateChanged
-from tests.e2e.processes import PATIENCE_S
+from tests.e2e.processes import eventually
 
 
 @dataclass
@@ -20,6 +20,8 @@ class Account:
     """Of each number the generations that brought it, in order."""
     journalled: Counter[int] = field(default_factory=Counter)
     """Frames by generation."""
+    heard: list[int] = field(default_factory=list)
+    """When each frame came to the gateway, ns since 1970."""
     others: list[Frame] = field(default_factory=list)
     """Frames without a number."""
     entries: list[StateChanged | LegChanged | fairlead.CommandResult | fairlead.TopicChanged] = field(
@@ -28,12 +30,12 @@ class Account:
     disordered: list[str] = field(default_factory=list)
     """Numbers that one transport brought out of order."""
     _newest: Counter[int] = field(default_factory=Counter)
-    _waiting: list[tuple[Callable[[], object], asyncio.Event]] = field(default_factory=list)
 
     def take(self, entry: fairlead.Entry) -> None:
         match entry:
             case Frame():
                 self.journalled[entry.generation] += 1
+                self.heard.append(entry.received_at)
                 message = json.loads(entry.payload)
                 number = message.get("seq", message.get("sequence"))
                 if number is None:
@@ -44,9 +46,6 @@ class Account:
                 self.entries.append(entry)
             case fairlead.Gap() | fairlead.Detached():
                 raise AssertionError(f"the test is too slow for its journal, or its stream is lost: {entry}")
-        for holds, woken in self._waiting:
-            if not woken.is_set() and holds():
-                woken.set()
 
     def _number(self, number: int, generation: int) -> None:
         self.numbers.setdefault(number, []).append(generation)
@@ -56,15 +55,10 @@ class Account:
 
     async def until(self, holds: Callable[[], object], what: str) -> None:
         """Waits until the condition holds of what was read."""
-        woken = asyncio.Event()
-        self._waiting.append((holds, woken))
-        if holds():
-            return
         try:
-            async with asyncio.timeout(PATIENCE_S):
-                await woken.wait()
-        except TimeoutError:
-            raise AssertionError(f"not within {PATIENCE_S:.0f} s: {what}; told: {self.told}") from None
+            await eventually(holds, what)
+        except AssertionError as late:
+            raise AssertionError(f"{late}; told: {self.told[-30:]}") from None
 
     @property
     def states(self) -> list[StateChanged]:

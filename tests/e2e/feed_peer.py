@@ -38,6 +38,7 @@ class Line:
     connection: ServerConnection
     number: int
     """Counts the connections, from 1: of an only session, its generation."""
+    path: str
     began: int
     """The last number before it: unless there are faults, it is sent what follows."""
     feeding: bool = True
@@ -116,10 +117,10 @@ class FeedPeer:
         return Response(HTTPStatus.SERVICE_UNAVAILABLE, "Service Unavailable", websockets.Headers())
 
     async def accept(self, connection: ServerConnection) -> None:
-        line = Line(connection, len(self.lines) + 1, self.number)
         assert connection.request is not None
+        line = Line(connection, len(self.lines) + 1, connection.request.path, self.number)
         # Without a login it is fed at once.
-        line.feeding = not connection.request.path.startswith("/login")
+        line.feeding = not line.path.startswith("/login")
         self.prepare(line)
         self.lines.append(line)
         self._count()
