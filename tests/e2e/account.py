@@ -68,6 +68,9 @@ class Account:
     def legs(self) -> list[LegChanged]:
         return [entry for entry in self.entries if isinstance(entry, LegChanged)]
 
+    def entries_but_results(self) -> list[StateChanged | LegChanged]:
+        return [entry for entry in self.entries if isinstance(entry, StateChanged | LegChanged)]
+
     @property
     def told(self) -> list[str]:
         """States and legs in short, in order: "OPEN 1", "leg OPENING 2 CAUSE"."""
