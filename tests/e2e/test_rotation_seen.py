@@ -11,7 +11,7 @@ from fairlead import LegChanged, SessionState, StateChanged
 from fairlead.v1.session_pb2 import SESSION_STATE_CLOSED, SESSION_STATE_OPEN, SESSION_STATE_OPENING, Start, TailRequest
 from tests.e2e.account import accounted
 from tests.e2e.attach import sessions_of
-from tests.e2e.feed_peer import FeedPeer, feed_peer
+from tests.e2e.feed_peer import FeedPeer, feed_peer, signed_login
 from tests.e2e.processes import PATIENCE_S, eventually
 from tests.e2e.test_rotation import ROTATING, SEQ, fed, gone, login_of, one_rotation, rotate, set_up
 
@@ -66,6 +66,7 @@ async def test_an_owner_that_was_away(client: fairlead.Gateway, peer: FeedPeer) 
     again = client.websocket(peer.url, name="md", dedupe=SEQ, reconnect=policy, start=position)
     async with accounted(again) as rest:
         await gone(rest, 2)
+        assert not set(rest.numbers) & set(account.numbers)
         rest.numbers |= account.numbers
         await rest.whole(peer.stop())
         assert one_rotation(1, "MAX_AGE") == rest.told[:4]
@@ -165,8 +166,6 @@ async def test_its_login_is_refused(client: fairlead.Gateway, peer: FeedPeer) ->
     nonces = iter([1, 1])
 
     def sign(_: fairlead.Asked) -> str:
-        from tests.e2e.feed_peer import signed_login
-
         return signed_login(next(nonces))
 
     login = fairlead.Step("login", sign, expect='"accepted"', reject='"refused"')
