@@ -16,7 +16,7 @@ from tests.e2e.processes import PATIENCE_S, eventually
 SEQ = fairlead.Dedupe("/seq")
 DELAY_S = 0.05
 # What is lost is dialled again at once: outages of a test are short.
-QUICK = fairlead.Reconnect(initial_backoff=0.02, max_backoff=0.1, stable_after=0)
+QUICK = fairlead.Reconnect(initial_backoff=0.02, max_backoff=0.1, stable_after=0, overlap=0.2)
 
 
 @pytest.fixture
@@ -289,8 +289,7 @@ async def test_each_leg_logs_in(client: fairlead.Gateway, peer: FeedPeer) -> Non
 
 async def test_a_rotation_of_two_legs(client: fairlead.Gateway, peer: FeedPeer) -> None:
     """The command replaces the session's own: there are two again, and nothing is missing."""
-    policy = fairlead.Reconnect(initial_backoff=0.02, max_backoff=0.1, stable_after=0, overlap=0.2)
-    session = session_of(client, peer, reconnect=policy)
+    session = session_of(client, peer)
     async with accounted(session) as account:
         await set_up(account, 2)
         await fed(account)

@@ -229,11 +229,11 @@ async def test_a_session_tells_its_legs(fake: FakeGateway, gateway: fairlead.Gat
             misses=1,
             lag_p50=Duration(nanos=1_000_000),
             lag_p99=Duration(nanos=2_000_000),
-            address="127.0.0.1:80",
+            address="127.0.0.1",
         ),
         pb.LegState(generation=5, state=pb.SESSION_STATE_OPENING),
     ]
     fake.sessions = [pb.Session(name="md", legs=legs)]
     first, second = (await gateway.session("md")).legs
-    assert first == fairlead.Leg(4, SessionState.OPEN, 10, 3, 7, 1, 0.001, 0.002, "127.0.0.1:80")
+    assert first == fairlead.Leg(4, SessionState.OPEN, 10, 3, 7, 1, 0.001, 0.002, "127.0.0.1")
     assert second == fairlead.Leg(5, SessionState.OPENING, 0, 0, 0, 0, None, None, "")

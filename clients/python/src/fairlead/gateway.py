@@ -152,8 +152,8 @@ class Gateway:
           those with setup_key or forget_setup_keys to both.
         dedupe: how a frame that two transports bring is recognised, with legs and while one takes the other's place;
           None: not at all, both are delivered.
-        max_leg_lag: with legs, one whose frames come so much later than the other's is replaced; None: 5 s; zero:
-          never.
+        max_leg_lag: one of two legs whose frames come so much later than the other's is replaced; None: 5 s; zero:
+          never. Refused without legs.
         start: HEAD, OLDEST or After(epoch, sequence).
         queue: how much the client holds for a program that is busy.
         subprotocols: offered in this order; if any is offered, the exchange must choose one.

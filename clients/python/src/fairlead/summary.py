@@ -45,7 +45,7 @@ class Leg:
     lag_p99: float | None
     """99 of 100 of them less."""
     address: str
-    """That it is connected to, with port."""
+    """IP address that it is connected to."""
 
     @classmethod
     def from_proto(cls, message: pb.LegState) -> "Leg":
