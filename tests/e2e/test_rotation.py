@@ -360,16 +360,27 @@ async def test_no_overlap(client: fairlead.Gateway, peer: FeedPeer) -> None:
         account.adds_up(await client.session("md"))
 
 
-async def test_a_second_command_changes_nothing(client: fairlead.Gateway, peer: FeedPeer) -> None:
-    session = client.websocket(peer.url, name="md", dedupe=SEQ, reconnect=ROTATING)
+async def test_a_command_while_one_is_being_replaced(client: fairlead.Gateway, peer: FeedPeer) -> None:
+    """Nothing more is done; but when the next has the place, it may be replaced as well, once the old one is gone."""
+    session = client.websocket(f"{peer.url}/login", name="md", dedupe=SEQ, reconnect=ROTATING, setup=[login_of([])])
     async with accounted(session) as account:
         await fed(account)
+        peer.admitting.clear()
         await session.reconnect(make_before_break=True)
+        await account.until(lambda: account.leg(SessionState.OPENING, 2), "the next is there")
         await session.reconnect(make_before_break=True)
+        peer.admitting.set()
         await gone(account, 1)
         await fed(account)
         assert account.after_open() == one_rotation(1, "RECONNECT_REQUESTED")
-        assert len(peer.lines) == 2
+        await session.reconnect(make_before_break=True)
+        await replaced(account, 2)
+        await session.reconnect(make_before_break=True)
+        await gone(account, 3)
+        told = [one_rotation(old, "RECONNECT_REQUESTED") for old in (1, 2, 3)]
+        assert account.after_open() == [line for lines in told for line in lines]
+        await account.whole(peer.stop())
+        assert len(peer.lines) == 4
 
 
 async def test_a_session_that_is_closed_meanwhile(client: fairlead.Gateway, peer: FeedPeer) -> None:
