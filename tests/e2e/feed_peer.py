@@ -56,6 +56,11 @@ class Line:
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     _due: deque[tuple[float, str]] = field(default_factory=deque)
 
+    @property
+    def waiting(self) -> int:
+        """Messages whose delay is not over."""
+        return len(self._due)
+
     async def send(self, text: str) -> None:
         with suppress(websockets.ConnectionClosed):
             await self.connection.send(text)
