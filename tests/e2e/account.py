@@ -14,7 +14,7 @@ from tests.e2e.processes import eventually
 
 @dataclass
 class Account:
-    """Frames of a feed have a number: {"seq": N} or {"sequence": N}; others are kept as they are."""
+    """Frames of a feed have a whole number: {"seq": N} or {"sequence": N}; others are kept as they are."""
 
     numbers: dict[int, list[int]] = field(default_factory=dict)
     """Of each number the generations that brought it, in order."""
@@ -38,10 +38,10 @@ class Account:
                 self.heard.append(entry.received_at)
                 message = json.loads(entry.payload)
                 number = message.get("seq", message.get("sequence"))
-                if number is None:
-                    self.others.append(entry)
-                else:
+                if type(number) is int:
                     self._number(number, entry.generation)
+                else:
+                    self.others.append(entry)
             case StateChanged() | LegChanged() | fairlead.CommandResult() | fairlead.TopicChanged():
                 self.entries.append(entry)
             case fairlead.Gap() | fairlead.Detached():
@@ -68,7 +68,7 @@ class Account:
     def legs(self) -> list[LegChanged]:
         return [entry for entry in self.entries if isinstance(entry, LegChanged)]
 
-    def entries_but_results(self) -> list[StateChanged | LegChanged]:
+    def told_entries(self) -> list[StateChanged | LegChanged]:
         return [entry for entry in self.entries if isinstance(entry, StateChanged | LegChanged)]
 
     @property
@@ -127,7 +127,16 @@ class Account:
         assert generations == sorted(set(generations)), "generations never go back, and never repeat"
 
     def adds_up(self, summary: fairlead.SessionSummary) -> None:
-        """Of each transport: what is in the journal is what it received, less copies. The feed stands still."""
+        """Of each transport: what is in the journal is what it received, less copies. The feed stands still.
+
+        For a session that never was without a transport: of the ends of the others nothing is told.
+        """
+        tallies = self.ends_add_up(summary)
+        assert set(self.journalled) <= set(tallies), "nobody told of the end of a transport"
+        assert summary.received_frames == sum(received for received, _ in tallies.values())
+
+    def ends_add_up(self, summary: fairlead.SessionSummary) -> dict[int, tuple[int, int]]:
+        """The same of those whose end is told, and of those that are there; returns what they received, and copies."""
         tallies = {leg.generation: (leg.received_frames, leg.copies) for leg in summary.legs}
         for leg in self.legs:
             if leg.generation and leg.state in {SessionState.CLOSED, SessionState.RECONNECTING}:
@@ -135,8 +144,7 @@ class Account:
                 tallies[leg.generation] = (leg.received_frames, leg.copies)
         sums = {generation: received - copies for generation, (received, copies) in tallies.items()}
         assert sums == {generation: self.journalled[generation] for generation in sums}
-        assert set(self.journalled) <= set(sums), "nobody told of the end of a transport"
-        assert summary.received_frames == sum(received for received, _ in tallies.values())
+        return tallies
 
 
 @asynccontextmanager

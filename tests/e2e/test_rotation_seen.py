@@ -11,7 +11,7 @@ from fairlead import LegChanged, SessionState, StateChanged
 from fairlead.v1.session_pb2 import SESSION_STATE_CLOSED, SESSION_STATE_OPEN, SESSION_STATE_OPENING, Start, TailRequest
 from tests.e2e.account import accounted
 from tests.e2e.attach import sessions_of
-from tests.e2e.feed_peer import FeedPeer, feed_peer, signed_login
+from tests.e2e.feed_peer import FeedPeer, feed_peer
 from tests.e2e.processes import PATIENCE_S, eventually
 from tests.e2e.test_rotation import ROTATING, SEQ, fed, gone, login_of, one_rotation, rotate, set_up
 
@@ -47,7 +47,7 @@ async def test_a_reader_sees_the_same(client: fairlead.Gateway, peer: FeedPeer) 
             everything = await up_to(reader, closed.sequence)
             epoch = reader.epoch
         assert len(everything) == closed.sequence
-        assert [e for e in everything if isinstance(e, StateChanged | LegChanged)] == account.entries_but_results()
+        assert [e for e in everything if isinstance(e, StateChanged | LegChanged)] == account.told_entries()
         (opening,) = [leg for leg in account.legs if leg.state is SessionState.OPENING]
         assert epoch is not None
         async with client.join("md", start=fairlead.After(epoch, opening.sequence)) as reader:
@@ -159,19 +159,3 @@ async def test_another_owner_comes_meanwhile(client: fairlead.Gateway, peer: Fee
             await account.whole(peer.stop())
             account.never_down()
             assert asked == [1, 2]
-
-
-async def test_its_login_is_refused(client: fairlead.Gateway, peer: FeedPeer) -> None:
-    """What ends a session when its only transport is refused ends it here, too: it will not mend."""
-    nonces = iter([1, 1])
-
-    def sign(_: fairlead.Asked) -> str:
-        return signed_login(next(nonces))
-
-    login = fairlead.Step("login", sign, expect='"accepted"', reject='"refused"')
-    session = client.websocket(f"{peer.url}/login", name="md", dedupe=SEQ, reconnect=ROTATING, setup=[login])
-    async with accounted(session) as account:
-        await fed(account)
-        await session.reconnect(make_before_break=True)
-        await account.until(lambda: any("SETUP_REJECTED" in line for line in account.told), "it is told")
-        print(account.told)
