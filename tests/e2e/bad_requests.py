@@ -78,7 +78,9 @@ OF_CHANNEL = (
     sending(
         "answer that is stored", "INVALID_FIELD", "send.answers: an answer is", answers="a", generation=1, setup_key="a"
     ),
-    sending("answer on an OPEN transport", "WRONG_GENERATION", "1 and not being set up", answers="a", generation=1),
+    sending(
+        "answer on an OPEN transport", "WRONG_GENERATION", "no transport of generation 1", answers="a", generation=1
+    ),
     sending("max wait beyond a year", "INVALID_FIELD", "send.max_wait", payload=b"x", max_wait=Duration(seconds=10**9)),
     sending("setup key with a space", "INVALID_FIELD", "send.setup_key", payload=b"x", setup_key="a b"),
     sending(
