@@ -100,8 +100,7 @@ async def test_storm(client: fairlead.Gateway, peer: FeedPeer, seed: int, legs: 
         assert not account.repeated()
         assert not account.disordered
         check_lives(account)
-        if not delayed:
-            check_missing(account, last)
+        check_missing(account, last)
         summary = await client.session("md")
         account.ends_add_up(summary)
         assert session.state is SessionState.OPEN
