@@ -1,7 +1,9 @@
 """Everything at once, drawn from a seed: transports are cut, refused, late and replaced, and all of it is told."""
 
 import asyncio
+import json
 import random
+from collections import Counter
 from collections.abc import AsyncIterator
 
 import pytest
@@ -51,6 +53,34 @@ async def storm(session: fairlead.Session, peer: FeedPeer, draw: random.Random) 
     return done
 
 
+async def trade(session: fairlead.Session, draw: random.Random) -> dict[int, str]:
+    """Sends numbered orders until it is cancelled, then returns what became of each."""
+    became: dict[int, str] = {}
+    while True:
+        number = len(became) + 1
+        try:
+            await session.send(json.dumps({"op": "order", "id": number}), max_wait=draw.choice([0, 0.02]))
+            became[number] = "written"
+        except fairlead.SendFailed:
+            became[number] = "not sent"
+        except fairlead.OutcomeUnknown:
+            became[number] = "unknown"
+        except asyncio.CancelledError:
+            return became
+        try:
+            await asyncio.sleep(draw.choice([0, 0.002]))
+        except asyncio.CancelledError:
+            return became
+
+
+def check_orders(became: dict[int, str], peer: FeedPeer) -> None:
+    """None twice, and none of which it was said that it was not sent."""
+    arrived = Counter(json.loads(text)["id"] for line in peer.lines for text in line.heard)
+    print(Counter(became.values()))
+    assert not [number for number, times in arrived.items() if times > 1]
+    assert not [number for number in arrived if became.get(number) == "not sent"]
+
+
 def check_lives(account: Account) -> None:
     """Each transport's life is told in order, and ends at most once."""
     lives: dict[int, list[str]] = {}
@@ -89,7 +119,10 @@ async def test_storm(client: fairlead.Gateway, peer: FeedPeer, seed: int, legs: 
     )
     session = client.websocket(peer.url, name="md", legs=legs, dedupe=fairlead.Dedupe("/seq"), reconnect=policy)
     async with accounted(session) as account:
+        trading = asyncio.create_task(trade(session, random.Random(seed)))
         print(await storm(session, peer, draw))
+        trading.cancel()
+        became = await trading
         await eventually(lambda: session.state is SessionState.OPEN and len(peer.live) == legs, "calm")
         calm = peer.number + 100
         await account.until(lambda: calm in account.numbers, "the feed goes on")
@@ -100,6 +133,7 @@ async def test_storm(client: fairlead.Gateway, peer: FeedPeer, seed: int, legs: 
         assert not account.repeated()
         assert not account.disordered
         check_lives(account)
+        check_orders(became, peer)
         check_missing(account, last)
         summary = await client.session("md")
         account.ends_add_up(summary)
