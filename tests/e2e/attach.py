@@ -23,6 +23,7 @@ from fairlead.v1.session_pb2 import (
     Draining,
     Ended,
     Gap,
+    LegChanged,
     Open,
     Pong,
     StateChanged,
@@ -49,8 +50,12 @@ class Frame:
     received_unix_ns: int
 
 
-Item: TypeAlias = Frame | Attached | StateChanged | CommandResult | Gap | Asked | TopicChanged | Pong | Ended | Draining
-T = TypeVar("T", Frame, Attached, StateChanged, CommandResult, Gap, Asked, TopicChanged, Pong, Ended, Draining)
+Item: TypeAlias = (
+    Frame | Attached | StateChanged | CommandResult | Gap | Asked | TopicChanged | LegChanged | Pong | Ended | Draining
+)
+T = TypeVar(
+    "T", Frame, Attached, StateChanged, CommandResult, Gap, Asked, TopicChanged, LegChanged, Pong, Ended, Draining
+)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from fairlead.v1.session_pb2 import (
     WebSocketOptions,
 )
 from fairlead.v1.types_pb2 import FRAME_KIND_TEXT, Header, Match
-from tests.e2e import bad_sockets
+from tests.e2e import bad_legs, bad_sockets
 from tests.e2e.wrong import (
     CHARGE,
     NOT_AN_ENUM_VALUE,
@@ -151,7 +151,6 @@ OF_OPEN = (
     ),
     reconnecting("backoff factor below 1", "open.reconnect.backoff_factor", backoff_factor=0.5),
     reconnecting("max age below a second", "open.reconnect.max_age", "INVALID_FIELD", max_age=Duration(nanos=1)),
-    reconnecting("make before break", "open.reconnect.make_before_break", "NOT_IMPLEMENTED", make_before_break=True),
     # Setup.
     step("setup step that does not ask", "INVALID_FIELD", "open.setup[0].ask: must be", SetupStep(key="a", ask=False)),
     step(
@@ -266,5 +265,6 @@ OF_OPEN = (
         session="good",
         before=[Command(channel=channel, join=Join(session="good")) for channel in (3, 4)],
     ),
+    *bad_legs.OF_OPEN,
     *bad_sockets.OF_OPEN,
 )

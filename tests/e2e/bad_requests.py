@@ -2,7 +2,7 @@
 
 from google.protobuf.duration_pb2 import Duration
 
-from fairlead.v1.session_pb2 import Answer, Close, Command, Join, Open, Ping, Reconnect, Send, SetTarget, Target
+from fairlead.v1.session_pb2 import Answer, Close, Command, Join, Open, Ping, Send, SetTarget, Target
 from fairlead.v1.types_pb2 import Header
 from tests.e2e import bad_sockets
 from tests.e2e.bad_opens import OF_OPEN
@@ -78,7 +78,9 @@ OF_CHANNEL = (
     sending(
         "answer that is stored", "INVALID_FIELD", "send.answers: an answer is", answers="a", generation=1, setup_key="a"
     ),
-    sending("answer on an OPEN transport", "WRONG_GENERATION", "1 and not being set up", answers="a", generation=1),
+    sending(
+        "answer on an OPEN transport", "WRONG_GENERATION", "no transport of generation 1", answers="a", generation=1
+    ),
     sending("max wait beyond a year", "INVALID_FIELD", "send.max_wait", payload=b"x", max_wait=Duration(seconds=10**9)),
     sending("setup key with a space", "INVALID_FIELD", "send.setup_key", payload=b"x", setup_key="a b"),
     sending(
@@ -103,12 +105,6 @@ OF_CHANNEL = (
         before=tuple(Command(channel=1, send=Send(payload=b"x", setup_key=key)) for key in "abc"),
     ),
     Wrong("ping payload too long", refused("INVALID_FIELD"), "ping.payload", Command(ping=Ping(payload=b"x" * 126))),
-    Wrong(
-        "Reconnect that makes before it breaks",
-        refused("NOT_IMPLEMENTED"),
-        "reconnect.make_before_break",
-        Command(reconnect=Reconnect(make_before_break=True)),
-    ),
     Wrong("close code 1005", refused("INVALID_FIELD"), "close.code", Command(close=Close(code=1005))),
     Wrong("close reason too long", refused("INVALID_FIELD"), "close.reason", Command(close=Close(reason="x" * 124))),
 )

@@ -54,6 +54,11 @@ class Endpoint:
             return client.socket(self.base, preamble=self.exchange.preamble(path), **options)
         return client.websocket(self.base + path, **options)
 
+    async def stop_feed(self, name: str) -> int:
+        """On all connections that have it; returns the last number that one of them was sent."""
+        await self.exchange.fault("stall", {"target": f"feed={name}"})
+        return max(record["last_number"] or 0 for record in await self.exchange.connections(f"feed={name}"))
+
     def check_goodbye(self, record: dict[str, Any], code: int, reason: str = "") -> None:
         """The gateway ended this connection in order: with a close frame, or a raw socket with its end alone."""
         if self.is_raw:

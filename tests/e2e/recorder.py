@@ -40,6 +40,7 @@ def told(entry: fairlead.Entry) -> str:
             return f"blind {entry.generation}"
         case (
             fairlead.StateChanged()
+            | fairlead.LegChanged()
             | fairlead.CommandResult()
             | fairlead.TopicChanged()
             | fairlead.Asked()

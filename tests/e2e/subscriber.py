@@ -27,7 +27,7 @@ def told(entry: fairlead.Entry) -> str:
             return f"attached {entry.start.name} {entry.position}"
         case fairlead.Detached():
             return "detached"
-        case fairlead.TopicChanged() | fairlead.Asked():
+        case fairlead.TopicChanged() | fairlead.LegChanged() | fairlead.Asked():
             raise AssertionError(f"nobody asked for {entry}")
 
 

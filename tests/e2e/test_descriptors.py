@@ -13,7 +13,7 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 from fairlead.v1 import http_pb2, quota_pb2, session_pb2, types_pb2
-from tests.e2e import observed_commands, observed_http, observed_opens, observed_sockets
+from tests.e2e import observed_commands, observed_http, observed_legs, observed_opens, observed_sockets
 from tests.e2e.attach import Attachment, connected, status_of
 from tests.e2e.bad_http import HTTP_CALLS
 from tests.e2e.bad_requests import COMMANDS
@@ -24,6 +24,7 @@ from tests.e2e.test_bad_input import configuration, good_session, make_wrong_cal
 from tests.e2e.wrong import Wrong
 
 assert observed_opens
+assert observed_legs
 assert observed_sockets
 assert observed_http
 assert observed_commands, "importing them has filled OBSERVED"
@@ -32,14 +33,12 @@ assert observed_commands, "importing them has filled OBSERVED"
 REFUSED = {
     "Open.connect_charges": "connect charges",
     "Open.profile": "connection profile",
-    "ReconnectPolicy.make_before_break": "make before break",
     "SetupStep.charges": "setup step with charges",
     "Answer.key": "Answer to a setup step",
     "Send.charges": "Send with charges",
     "Send.permit": "Send with a permit",
     "QuotaCharge.key": "Send with charges",
     "QuotaCharge.weight": "Send with charges",
-    "Reconnect.make_before_break": "Reconnect that makes before it breaks",
 }
 WRONG = {wrong.name: wrong for wrong in COMMANDS}
 

@@ -23,12 +23,13 @@ from fairlead.v1.types_pb2 import (
     REASON_CERTIFICATE_REJECTED,
     REASON_CONNECTION_LOST,
     REASON_OUTAGE_EXHAUSTED,
+    REASON_PEER_CLOSED,
     REASON_UPGRADE_INVALID,
     REASON_UPGRADE_REFUSED,
 )
 from tests.e2e.attach import Attachment, connected, seconds, span
 from tests.e2e.conftest import StartGateway
-from tests.e2e.endpoints import SECURE, Endpoint
+from tests.e2e.endpoints import SECURE, WEBSOCKET, Endpoint
 from tests.e2e.processes import Exchange, Gateway
 
 
@@ -101,6 +102,29 @@ async def test_a_stable_time_need_not_forgive_the_pause(stream: Attachment, endp
     flaps = await losses(stream, 4)
     assert [flap.attempt for flap in flaps] == [1, 1, 1, 1]
     assert 0 < max(seconds(flap.retry_in) for flap in flaps) <= 0.05, "the cap starts anew, too"
+
+
+@pytest.mark.parametrize("code", [1001, 1012])
+@pytest.mark.parametrize("endpoint", WEBSOCKET, indirect=True)
+async def test_a_close_that_says_come_back(stream: Attachment, endpoint: Endpoint, code: int) -> None:
+    """Going away, or a restart of the service: at once, but not again and again."""
+    opening = endpoint.opening(f"/idle?fault=close&code={code}&after_ms=50")
+    await begin_with(stream, opening, initial_backoff=span(5), max_backoff=span(5))
+    first, second = await losses(stream, 2)
+    assert (first.close_code, first.cause.reason) == (code, REASON_PEER_CLOSED)
+    assert seconds(first.retry_in) == 0
+    opening_again = await stream.hear(StateChanged, lambda item: item.generation == 2 and item.HasField("blind_from"))
+    assert opening_again.HasField("blind_until")
+    assert second.close_code == code
+    assert seconds(second.retry_in) > 0
+
+
+@pytest.mark.parametrize("endpoint", WEBSOCKET, indirect=True)
+async def test_a_close_that_says_nothing(stream: Attachment, endpoint: Endpoint) -> None:
+    opening = endpoint.opening("/idle?fault=close&code=1000&after_ms=50")
+    await begin_with(stream, opening, initial_backoff=span(5), max_backoff=span(5))
+    (loss,) = await losses(stream, 1)
+    assert seconds(loss.retry_in) > 0
 
 
 async def test_budget_of_attempts(stream: Attachment, exchange: Exchange) -> None:

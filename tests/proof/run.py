@@ -17,7 +17,6 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
@@ -29,7 +28,10 @@ from tests.e2e.processes import ROOT, Exchange, Gateway
 from tests.e2e.recorder import NAME as RECORDED
 from tests.e2e.resuming import check_orders, check_whole, recorder, trade_through_outages, trader
 from tests.proof import subscribers as crowd
+from tests.proof import transports
 from tests.proof.subscribers import subscribers
+from tests.proof.transports import legs, rotation
+from tests.proof.usage import Usage
 
 PAGE = ROOT / "docs/proof.md"
 SESSIONS = 100
@@ -40,30 +42,6 @@ KILLS = 20
 ORDERS = 2_000
 RESUMED = 200_000
 RESUMED_RATE = 20_000
-
-
-@dataclass(frozen=True)
-class Usage:
-    """What a process has used so far."""
-
-    cpu_s: float
-    switches: int
-    resident_bytes: int
-
-    @staticmethod
-    def of(pid: int) -> "Usage":
-        cpu_ns = switches = 0
-        for task in Path(f"/proc/{pid}/task").iterdir():
-            cpu_ns += int((task / "schedstat").read_text().split()[0])
-            switches += _status(task, "voluntary_ctxt_switches")
-        return Usage(cpu_ns / 1e9, switches, _status(Path(f"/proc/{pid}"), "VmRSS") * 1024)
-
-
-def _status(process: Path, field: str) -> int:
-    for line in (process / "status").read_text().splitlines():
-        if line.startswith(field + ":"):
-            return int(line.split()[1])
-    raise AssertionError(f"{process}/status has no {field}")
 
 
 async def idle(gateway: Gateway, exchange: Exchange) -> dict[str, float]:
@@ -254,7 +232,7 @@ async def orders(gateway: Gateway, exchange: Exchange) -> dict[str, float]:
 
 MEASUREMENTS: dict[str, Callable[[Gateway, Exchange], Awaitable[dict[str, float]]]] = {
     measurement.__name__: measurement
-    for measurement in (idle, saturated, journal_directory, outage, resume, orders, subscribers)
+    for measurement in (idle, saturated, journal_directory, outage, resume, orders, subscribers, rotation, legs)
 }
 
 
@@ -342,6 +320,16 @@ def page(figures: dict[str, list[float]], rounds: int) -> str:
         "number takes from when the exchange owes it to the subscriber. Checked is that the others get every number,",
         "and that what a stopped one gets when it goes on is complete but for one gap, of exactly what the journal no",
         "longer held; with DETACH it is first ended, and told where to go on.",
+        "",
+        f"*rotation*: {transports.ROTATIONS} rotations by command of a feed of {transports.ROTATION_RATE:,} numbers a",
+        f"second that all connections share, with dedupe and an overlap of {transports.OVERLAP_S * 1e3:.0f} ms.",
+        "Checked is, too, that the session was never anything but OPEN, and that of each transport the frames in the",
+        "journal are those that it received, less copies.",
+        "",
+        f"*legs*: two legs of a feed of {transports.LEGS_RATE:,} numbers a second, one of them",
+        f"{transports.DELAY_S * 1e3:.0f} ms late; now the one and now the other is cut without a word,",
+        f"{transports.CUTS} times. Beside it a session with one transport,",
+        "cut as often. Checked is the same as of rotations.",
         "",
     ]
     return "\n".join(lines)

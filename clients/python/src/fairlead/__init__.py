@@ -25,6 +25,8 @@ from fairlead.entries import (
     EpochChanged,
     Frame,
     Gap,
+    LegChanged,
+    Overlap,
     Sent,
     StateChanged,
     TopicChanged,
@@ -57,7 +59,6 @@ from fairlead.options import (
     Heartbeat,
     LengthPrefix,
     Queue,
-    Reconnect,
     Retention,
     Start,
     StartFrom,
@@ -67,9 +68,10 @@ from fairlead.options import (
     Unframed,
 )
 from fairlead.reader import Reader
+from fairlead.reconnecting import Dedupe, Reconnect
 from fairlead.reply import HeaderFields, HttpReply, HttpStatusError, HttpTiming
 from fairlead.session import Session
-from fairlead.summary import SessionSummary, Subscriber
+from fairlead.summary import Leg, SessionSummary, Subscriber
 from fairlead.v1.enums import FrameKind, Outcome, Overflow, Phase, Reason, SessionState, StartOutcome
 
 __version__ = "0.1.0"
@@ -82,6 +84,7 @@ __all__ = [
     "Attached",
     "Batch",
     "CommandResult",
+    "Dedupe",
     "Delimiter",
     "Delivery",
     "Detached",
@@ -101,6 +104,8 @@ __all__ = [
     "HttpStatusError",
     "HttpTiming",
     "InvalidRequest",
+    "Leg",
+    "LegChanged",
     "LengthPrefix",
     "LimitReached",
     "NotImplementedByGateway",
@@ -108,6 +113,7 @@ __all__ = [
     "Outcome",
     "OutcomeUnknown",
     "Overflow",
+    "Overlap",
     "PermissionDenied",
     "Phase",
     "Queue",

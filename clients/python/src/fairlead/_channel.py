@@ -18,6 +18,7 @@ from fairlead.entries import (
     Detached,
     EpochChanged,
     Gap,
+    LegChanged,
     StateChanged,
     TopicChanged,
 )
@@ -263,10 +264,11 @@ class Channel:
             self._on_next_journal(event.attached)
         elif kind == "state_changed":
             self._on_state_changed(StateChanged.from_proto(event.state_changed))
-        elif kind == "topic_changed":
-            topic = TopicChanged.from_proto(event.topic_changed)
-            if self._advance(topic.sequence, topic.sequence):
-                self._emit(topic)
+        elif kind in {"topic_changed", "leg_changed"}:
+            topic = kind == "topic_changed"
+            entry = TopicChanged.from_proto(event.topic_changed) if topic else LegChanged.from_proto(event.leg_changed)
+            if self._advance(entry.sequence, entry.sequence):
+                self._emit(entry)
         elif kind == "gap":
             gap = Gap(event.gap.from_sequence, event.gap.to_sequence)
             if self._advance(gap.from_sequence, gap.to_sequence):

@@ -4,11 +4,21 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
-from fairlead.entries import Asked, Attached, Batch, CommandResult, Detached, Gap, StateChanged, TopicChanged
+from fairlead.entries import (
+    Asked,
+    Attached,
+    Batch,
+    CommandResult,
+    Detached,
+    Gap,
+    LegChanged,
+    StateChanged,
+    TopicChanged,
+)
 from fairlead.errors import FairleadError
 from fairlead.options import Queue
 
-Event = StateChanged | CommandResult | TopicChanged | Gap | Asked | Attached | Detached
+Event = StateChanged | LegChanged | CommandResult | TopicChanged | Gap | Asked | Attached | Detached
 Item = Batch | Event
 
 # What an entry that is no frame counts as, in bytes.

@@ -21,7 +21,7 @@ class Frame(NamedTuple):
     sequence: int
     """Its number in the session's journal."""
     generation: int
-    """The count of the session's transports when it came."""
+    """Of the transport that brought it. While a session has two, frames of both come in turns."""
     received_at: int
     """When the gateway had read it, nanoseconds since 1970; the same for frames that came with one read."""
     kind: FrameKind
@@ -48,7 +48,7 @@ class Batch:
     first_sequence: int
     """The first frame's number in the session's journal; the others follow without holes."""
     generation: int
-    """The count of the session's transports when they came."""
+    """Of the transport that brought them."""
     kind: FrameKind
     """TEXT or BINARY."""
 
@@ -81,8 +81,25 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
+class Overlap:
+    """How two transports met."""
+
+    frames: int
+    """Frames of the new transport that came before the entry that has this."""
+    copies: int
+    """Frames of either that are not in the journal because the other had brought them."""
+    may_be_missing: bool
+    """False: a frame came on both, so that none of those in between is missing. Always True without dedupe."""
+
+    @classmethod
+    def from_proto(cls, message: pb.Overlap) -> "Overlap":
+        """Read the message off the wire."""
+        return cls(message.frames, message.copies, message.may_be_missing)
+
+
+@dataclass(frozen=True, slots=True)
 class StateChanged:
-    """An entry: the session entered a state. What follows it is of its generation."""
+    """An entry: the session entered a state. What is sent from here on goes to the transport of its generation."""
 
     state: SessionState
     generation: int
@@ -100,6 +117,8 @@ class StateChanged:
     """OPENING, from the second generation on: when the old transport was last heard, nanoseconds since 1970."""
     blind_until: int | None
     """When the new transport was first heard. What the exchange sent in between is not in the journal."""
+    overlap: Overlap | None = None
+    """OPEN, after OPEN: this transport has taken the place of another, without a blind window."""
 
     @classmethod
     def from_proto(cls, message: pb.StateChanged) -> "StateChanged":
@@ -115,6 +134,45 @@ class StateChanged:
             retry_in=to_seconds(message.retry_in) if message.HasField("retry_in") else None,
             blind_from=to_unix_ns(message.blind_from) if message.HasField("blind_from") else None,
             blind_until=to_unix_ns(message.blind_until) if message.HasField("blind_until") else None,
+            overlap=Overlap.from_proto(message.overlap) if message.HasField("overlap") else None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class LegChanged:
+    """An entry: a transport beside the session's own has come or gone. The session's state is not changed by it."""
+
+    state: SessionState
+    """OPENING: it is there, its setup runs, and its frames may follow. OPEN: it is set up. RECONNECTING: it was lost,
+    or could not be made. CLOSED: it has ended as it was to, and none follows."""
+    generation: int
+    """Of that transport; 0: none came of the dial."""
+    sequence: int
+    cause: Failure | None
+    """Why; None on the way up."""
+    close_code: int
+    """As in StateChanged."""
+    close_reason: str
+    retry_in: float | None
+    """RECONNECTING: the pause before the next dial, in seconds."""
+    received_frames: int
+    """RECONNECTING, CLOSED: the data frames that it had received."""
+    copies: int
+    """RECONNECTING, CLOSED: those that are not in the journal because another transport had brought them."""
+
+    @classmethod
+    def from_proto(cls, message: pb.LegChanged) -> "LegChanged":
+        """Read the message off the wire."""
+        return cls(
+            state=SessionState(message.state),
+            generation=message.generation,
+            sequence=message.sequence,
+            cause=Failure.from_proto(message.cause) if message.HasField("cause") else None,
+            close_code=message.close_code,
+            close_reason=message.close_reason,
+            retry_in=to_seconds(message.retry_in) if message.HasField("retry_in") else None,
+            received_frames=message.received_frames,
+            copies=message.copies,
         )
 
 
@@ -270,7 +328,9 @@ class Sent:
     """Of its CommandResult."""
 
 
-Entry = Frame | StateChanged | CommandResult | TopicChanged | Gap | Asked | Attached | EpochChanged | Detached
+Entry = (
+    Frame | StateChanged | LegChanged | CommandResult | TopicChanged | Gap | Asked | Attached | EpochChanged | Detached
+)
 """What events() yields."""
 
 

@@ -22,7 +22,6 @@ from fairlead.options import (
     Heartbeat,
     Payload,
     Queue,
-    Reconnect,
     Retention,
     Span,
     StartFrom,
@@ -34,6 +33,7 @@ from fairlead.options import (
     to_duration,
 )
 from fairlead.reader import Reader
+from fairlead.reconnecting import Dedupe, Reconnect
 from fairlead.session import Session
 from fairlead.summary import SessionSummary
 from fairlead.v1 import session_pb2 as pb
@@ -120,6 +120,10 @@ class Gateway:
         reconnect: Reconnect | None = None,
         topics: Iterable[Topic] = (),
         dial_timeout: Span | None = None,
+        # Two transports.
+        legs: int = 1,
+        dedupe: Dedupe | None = None,
+        max_leg_lag: Span | None = None,
         # How it is read.
         start: StartFrom = HEAD,
         delivery: Delivery | None = None,
@@ -143,14 +147,21 @@ class Gateway:
           dial: it is WAITING. The call may take dial_timeout.
         topics: parts of the stream that must not fall silent; on_topic tells.
         dial_timeout: for name, connection, TLS and upgrade together; None: 10 s.
+        legs: how many transports at once, at most 2. Of each frame the first copy is delivered; when one
+          is lost the other goes on, without a blind window, and on_leg tells. Needs dedupe. Sends go to one of them,
+          those with setup_key or forget_setup_keys to both.
+        dedupe: how a frame that two transports bring is recognised, with legs and while one takes the other's place;
+          None: not at all, both are delivered.
+        max_leg_lag: one of two legs whose frames come so much later than the other's is replaced; None: 5 s; zero:
+          never. Refused without legs.
         start: HEAD, OLDEST or After(epoch, sequence).
         queue: how much the client holds for a program that is busy.
         subprotocols: offered in this order; if any is offered, the exchange must choose one.
         max_message_bytes: the longest message accepted, after inflation; None: 3 MiB.
         open_timeout: how long `async with` waits for OPEN.
 
-        Raises ValueError for a span that is negative, for two setup steps with one key, and for a heartbeat of two
-        kinds.
+        Raises ValueError for a span or legs that are negative, for two setup steps with one key, and for a heartbeat of
+        two kinds.
         """
         websocket = pb.WebSocketOptions(
             subprotocols=subprotocols, permessage_deflate=permessage_deflate, max_message_bytes=max_message_bytes
@@ -163,6 +174,9 @@ class Gateway:
             reconnect=reconnect,
             topics=topics,
             dial_timeout=dial_timeout,
+            legs=legs,
+            dedupe=dedupe,
+            max_leg_lag=max_leg_lag,
             start=start,
             delivery=delivery,
             retention=retention,
@@ -183,6 +197,10 @@ class Gateway:
         reconnect: Reconnect | None = None,
         topics: Iterable[Topic] = (),
         dial_timeout: Span | None = None,
+        # Two transports.
+        legs: int = 1,
+        dedupe: Dedupe | None = None,
+        max_leg_lag: Span | None = None,
         # How it is read.
         start: StartFrom = HEAD,
         delivery: Delivery | None = None,
@@ -220,6 +238,9 @@ class Gateway:
             reconnect=reconnect,
             topics=topics,
             dial_timeout=dial_timeout,
+            legs=legs,
+            dedupe=dedupe,
+            max_leg_lag=max_leg_lag,
             start=start,
             delivery=delivery,
             retention=retention,
@@ -237,6 +258,9 @@ class Gateway:
         reconnect: Reconnect | None,
         topics: Iterable[Topic],
         dial_timeout: Span | None,
+        legs: int,
+        dedupe: Dedupe | None,
+        max_leg_lag: Span | None,
         start: StartFrom,
         delivery: Delivery | None,
         retention: Retention | None,
@@ -258,6 +282,10 @@ class Gateway:
                 dial_timeout=to_duration(dial_timeout, "dial_timeout"),
                 ask_before_dial=before_dial is not None,
                 topics=[topic.to_proto() for topic in topics],
+                # One is what absent means.
+                legs=0 if legs == 1 else legs,
+                dedupe=dedupe.to_proto() if dedupe else None,
+                max_leg_lag=to_duration(max_leg_lag, "max_leg_lag"),
             )
         )
         channel = Channel(self._link, entrance, start, keyed, queue)

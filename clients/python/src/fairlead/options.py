@@ -1,4 +1,6 @@
-"""What a session is asked to do: framing, setup, heartbeats, reconnecting, delivery, retention, and where to begin.
+"""What a session is asked to do: framing, setup, heartbeats, delivery, retention, and where to begin.
+
+How it gets its transports is in fairlead.reconnecting.
 
 Everywhere None means the gateway's default, which the field's docstring tells; spans are seconds or a timedelta, not
 negative.
@@ -157,8 +159,8 @@ class Step:
         """Give the message for the wire."""
         step = pb.SetupStep(
             key=self.key,
-            expect=_match(self.expect),
-            reject=_match(self.reject),
+            expect=to_match(self.expect),
+            reject=to_match(self.reject),
             timeout=to_duration(self.timeout, "Step.timeout"),
         )
         if callable(self.payload):
@@ -214,7 +216,7 @@ class Heartbeat:
             interval=to_duration(self.interval, "Heartbeat.interval"),
             pong_timeout=to_duration(self.pong_timeout, "Heartbeat.pong_timeout"),
             idle_timeout=to_duration(self.idle_timeout, "Heartbeat.idle_timeout"),
-            keepalive=_match(self.keepalive),
+            keepalive=to_match(self.keepalive),
             write_timeout=to_duration(self.write_timeout, "Heartbeat.write_timeout"),
         )
         if self.ping is not None:
@@ -247,47 +249,9 @@ class Topic:
         """Give the message for the wire."""
         return pb.Topic(
             key=self.key,
-            match=_match(self.match),
+            match=to_match(self.match),
             max_silence=to_duration(self.max_silence, "Topic.max_silence"),
             reconnect=self.reconnect,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Reconnect:
-    """What happens when a transport ends or cannot be made. The first dial obeys it like any other."""
-
-    enabled: bool | None = None
-    """None: True."""
-    first_retry_at_once: bool | None = None
-    """The first retry after a transport that was OPEN for stable_after does not wait; None: True."""
-    initial_backoff: Span | None = None
-    """The cap of the first pause; None: 0.5 s; zero is refused. Pauses are drawn evenly between zero and their cap."""
-    max_backoff: Span | None = None
-    """The highest cap; None: 30 s."""
-    backoff_factor: float | None = None
-    """By which the cap grows from pause to pause, 1 to 100; None: 2."""
-    max_attempts: int | None = None
-    """Dials that may fail in a row; None or zero: any number."""
-    max_outage: Span | None = None
-    """How long an outage may last before the session ends; None or zero: any time."""
-    stable_after: Span | None = None
-    """How long a transport must be OPEN before pauses, attempts and outage start anew; None: 10 s; zero: at once."""
-    max_age: Span | None = None
-    """How old a transport may become before another takes its place, up to a tenth less; None or zero: any age."""
-
-    def to_proto(self) -> pb.ReconnectPolicy:
-        """Give the message for the wire."""
-        return pb.ReconnectPolicy(
-            enabled=self.enabled,
-            first_retry_at_once=self.first_retry_at_once,
-            initial_backoff=to_duration(self.initial_backoff, "Reconnect.initial_backoff"),
-            max_backoff=to_duration(self.max_backoff, "Reconnect.max_backoff"),
-            backoff_factor=self.backoff_factor,
-            max_attempts=self.max_attempts,
-            max_outage=to_duration(self.max_outage, "Reconnect.max_outage"),
-            stable_after=to_duration(self.stable_after, "Reconnect.stable_after"),
-            max_age=to_duration(self.max_age, "Reconnect.max_age"),
         )
 
 
@@ -394,7 +358,8 @@ def seconds(span: Span, field: str) -> float:
     return value
 
 
-def _match(patterns: Patterns) -> types_pb2.Match | None:
+def to_match(patterns: Patterns) -> types_pb2.Match | None:
+    """Give the message for the wire; None for no pattern."""
     if isinstance(patterns, str | bytes):
         patterns = (patterns,)
     contains = [pattern.encode() if isinstance(pattern, str) else pattern for pattern in patterns]

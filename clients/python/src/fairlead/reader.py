@@ -9,7 +9,18 @@ from typing import Any, Self, TypeVar
 
 from fairlead._channel import Channel, Stage
 from fairlead._queue import Event, Item
-from fairlead.entries import Attached, Batch, CommandResult, Entry, EpochChanged, Frame, Gap, StateChanged, TopicChanged
+from fairlead.entries import (
+    Attached,
+    Batch,
+    CommandResult,
+    Entry,
+    EpochChanged,
+    Frame,
+    Gap,
+    LegChanged,
+    StateChanged,
+    TopicChanged,
+)
 from fairlead.errors import Failure, OpenTimeout, SessionEnded
 from fairlead.options import After
 from fairlead.v1.enums import Phase, Reason, SessionState
@@ -55,7 +66,7 @@ class Reader:
 
     @property
     def generation(self) -> int:
-        """The count of the session's transports, as of the newest state."""
+        """Of the transport that sends go to, as of the newest state; frames of another may come beside it."""
         return self._channel.generation
 
     @property
@@ -132,6 +143,10 @@ class Reader:
         """
         self._channel.observers.add(StateChanged, callback)
 
+    def on_leg(self, callback: Callable[[LegChanged], object]) -> None:
+        """Call back when a transport beside the session's own has come or gone, as on_state does."""
+        self._channel.observers.add(LegChanged, callback)
+
     def on_topic(self, callback: Callable[[TopicChanged], object]) -> None:
         """Call back when a topic becomes stale or is heard again, as on_state does."""
         self._channel.observers.add(TopicChanged, callback)
@@ -202,7 +217,7 @@ class Reader:
                 raise StopAsyncIteration
             case Batch():
                 self._reached = item.last_sequence
-            case StateChanged() | CommandResult() | TopicChanged():
+            case StateChanged() | LegChanged() | CommandResult() | TopicChanged():
                 self._reached = item.sequence
             case Gap():
                 self._reached = item.to_sequence

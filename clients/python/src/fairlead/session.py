@@ -3,11 +3,12 @@
 import asyncio
 from collections import deque
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from fairlead._answers import Answers
 from fairlead._channel import Channel, Stage
 from fairlead._commands import SetupChange
-from fairlead.entries import Sent, StateChanged
+from fairlead.entries import LegChanged, Sent, StateChanged
 from fairlead.errors import Failure, GatewayUnavailable, OutcomeUnknown, SendFailed, to_seconds, too_long
 from fairlead.options import (
     BeforeDial,
@@ -24,6 +25,13 @@ from fairlead.options import (
 from fairlead.reader import Reader
 from fairlead.v1 import session_pb2 as pb
 from fairlead.v1.enums import Phase, Reason, SessionState
+
+
+@dataclass(slots=True, eq=False)
+class _Ping:
+    pong: "asyncio.Future[float]"
+    generation: int = 0
+    """Of the transport that it was written to; 0: not known yet."""
 
 
 class Session(Reader):
@@ -48,10 +56,11 @@ class Session(Reader):
         self._answers = Answers(channel, before_dial, max_send_bytes, raw=raw)
         self._raw = raw
         self._max_send_bytes = max_send_bytes
-        self._pongs: dict[bytes, deque[asyncio.Future[float]]] = {}
+        self._waiting_pings: dict[bytes, deque[_Ping]] = {}
         self._pings = 0
         channel.on_pong(self._on_pong)
-        channel.observers.add(StateChanged, self._lose_pongs)
+        channel.observers.add(StateChanged, self._on_state_changed)
+        channel.observers.add(LegChanged, self._on_leg_changed)
 
     async def send(
         self,
@@ -115,33 +124,40 @@ class Session(Reader):
             payload = b"fairlead %d" % self._pings
         limit = seconds(timeout, "timeout")
         await self._channel.wait_attached(0)
-        pong: asyncio.Future[float] = asyncio.get_running_loop().create_future()
-        waiting = self._pongs.setdefault(payload, deque())
-        waiting.append(pong)
+        ping = _Ping(asyncio.get_running_loop().create_future())
+        waiting = self._waiting_pings.setdefault(payload, deque())
+        waiting.append(ping)
         try:
             async with asyncio.timeout(limit):
-                await self._channel.perform(pb.Command(ping=pb.Ping(payload=payload)))
-                return await pong
+                result = await self._channel.perform(pb.Command(ping=pb.Ping(payload=payload)))
+                ping.generation = result.generation
+                return await ping.pong
         except TimeoutError:
             raise OutcomeUnknown(
                 Failure(Reason.PONG_TIMEOUT, Phase.SENT_NO_REPLY, f"no pong within {limit} s")
             ) from None
         finally:
-            if pong in waiting:
-                waiting.remove(pong)
-            if not waiting and self._pongs.get(payload) is waiting:
-                del self._pongs[payload]
-            if pong.done() and not pong.cancelled():
-                pong.exception()  # Else asyncio would complain of an exception that nobody took.
+            if ping in waiting:
+                waiting.remove(ping)
+            if not waiting and self._waiting_pings.get(payload) is waiting:
+                del self._waiting_pings[payload]
+            if ping.pong.done() and not ping.pong.cancelled():
+                ping.pong.exception()  # Else asyncio would complain of an exception that nobody took.
 
-    async def reconnect(self) -> None:
+    async def reconnect(self, *, make_before_break: bool = False) -> None:
         """End the transport and have the gateway dial a new one; return when it has taken that up.
 
-        The new transport is OPEN later: on_state tells. Raises SendFailed if refused, OutcomeUnknown if the stream to
-        the gateway is lost. Cancelling it does not undo it.
+        The new transport is OPEN later: on_state tells.
+
+        make_before_break: dial it beside the old one, as Reconnect.make_before_break says: without a blind window.
+          StateChanged.overlap tells when it has taken the place, on_leg what becomes of the two. Nothing is done
+          without an OPEN transport, or while one is being replaced already.
+
+        Raises SendFailed if refused, OutcomeUnknown if the stream to the gateway is lost. Cancelling it does not undo
+        it.
         """
         await self._channel.wait_attached(0)
-        await self._channel.perform(pb.Command(reconnect=pb.Reconnect()))
+        await self._channel.perform(pb.Command(reconnect=pb.Reconnect(make_before_break=make_before_break)))
 
     async def set_target(self, url: str, headers: Headers = ()) -> None:
         """Say where the next transport goes; the one that is there goes on.
@@ -193,16 +209,26 @@ class Session(Reader):
         return self._channel.opened
 
     def _on_pong(self, message: pb.Pong) -> None:
-        for pong in self._pongs.get(message.payload, ()):
-            if not pong.done():
-                pong.set_result(to_seconds(message.round_trip))
+        for ping in self._waiting_pings.get(message.payload, ()):
+            if not ping.pong.done():
+                ping.pong.set_result(to_seconds(message.round_trip))
                 return
 
-    def _lose_pongs(self, event: StateChanged) -> None:
-        if event.state is SessionState.OPEN or self._channel.former:
+    def _on_state_changed(self, event: StateChanged) -> None:
+        # OPEN takes no transport away: if there was one before, LegChanged tells of its end.
+        if event.state is not SessionState.OPEN:
+            self._lose_pongs(event.cause)
+
+    def _on_leg_changed(self, event: LegChanged) -> None:
+        if event.generation and event.state in {SessionState.CLOSED, SessionState.RECONNECTING}:
+            self._lose_pongs(event.cause, event.generation)
+
+    def _lose_pongs(self, cause: Failure | None, generation: int = 0) -> None:
+        """End the waiting for pongs of a transport that has ended; 0: of any."""
+        if self._channel.former:
             return
-        failure = event.cause or Failure(Reason.CONNECTION_LOST, message="the transport ended")
-        for waiting in self._pongs.values():
-            for pong in waiting:
-                if not pong.done():
-                    pong.set_exception(OutcomeUnknown(failure))
+        failure = cause or Failure(Reason.CONNECTION_LOST, message="the transport ended")
+        for waiting in self._waiting_pings.values():
+            for ping in waiting:
+                if generation in {0, ping.generation} and not ping.pong.done():
+                    ping.pong.set_exception(OutcomeUnknown(failure))

@@ -27,6 +27,43 @@ class Subscriber:
 
 
 @dataclass(frozen=True, slots=True)
+class Leg:
+    """A transport of a session that is there now."""
+
+    generation: int
+    state: SessionState
+    """OPENING or OPEN; CLOSED: another has taken its place, and it stays for the overlap."""
+    received_frames: int
+    copies: int
+    """Those of them that another transport had brought before: not in the journal."""
+    wins: int
+    """Frames that it has brought before another transport did."""
+    misses: int
+    """Frames that another transport brought, and it did not within the window of dedupe."""
+    lag_p50: float | None
+    """How far behind the first its copies came, in seconds: half of the latest 1024 of them less; None: none came."""
+    lag_p99: float | None
+    """99 of 100 of them less."""
+    address: str
+    """IP address that it is connected to."""
+
+    @classmethod
+    def from_proto(cls, message: pb.LegState) -> "Leg":
+        """Read the message off the wire."""
+        return cls(
+            generation=message.generation,
+            state=SessionState(message.state),
+            received_frames=message.received_frames,
+            copies=message.copies,
+            wins=message.wins,
+            misses=message.misses,
+            lag_p50=to_seconds(message.lag_p50) if message.HasField("lag_p50") else None,
+            lag_p99=to_seconds(message.lag_p99) if message.HasField("lag_p99") else None,
+            address=message.address,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class SessionSummary:
     """A live session of this identity."""
 
@@ -56,6 +93,8 @@ class SessionSummary:
     """Why the last transport ended, or the last dial failed; None if none has."""
     heartbeat_round_trip: float | None
     """Seconds; None before the first pong."""
+    legs: tuple[Leg, ...] = ()
+    """Its transports that are there now: the session's own first."""
 
     @classmethod
     def from_proto(cls, message: pb.Session) -> "SessionSummary":
@@ -83,4 +122,5 @@ class SessionSummary:
             heartbeat_round_trip=(
                 to_seconds(message.heartbeat_round_trip) if message.HasField("heartbeat_round_trip") else None
             ),
+            legs=tuple(Leg.from_proto(each) for each in message.legs),
         )
