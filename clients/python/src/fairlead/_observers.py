@@ -1,5 +1,6 @@
 """Who is called back when something happens to a session."""
 
+import asyncio
 import logging
 from collections.abc import Callable
 from typing import TypeVar
@@ -35,5 +36,5 @@ class Observers:
             if isinstance(event, kind):
                 try:
                     callback(event)
-                except Exception:
+                except (Exception, asyncio.CancelledError):
                     _log.exception("session %s: a callback for %s failed", session, kind.__name__)
