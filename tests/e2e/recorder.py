@@ -1,12 +1,14 @@
 """An adapter that keeps all it reads in a file, and goes on behind that when it is started again: to be killed at will.
 
-`python -m tests.e2e.recorder GATEWAY URL PREAMBLE LAST FILE`: reads the session "recorded" until number LAST. A line of
-the file is what was read and the position behind it, written at once, so that a kill loses neither or both.
+`python -m tests.e2e.recorder GATEWAY URL PREAMBLE LAST HOW FILE`: reads the session "recorded" until number LAST, in a
+loop or by callbacks, as HOW says. A line of the file is what was read and the position behind it, written at once, so
+that a kill loses neither or both.
 """
 
 import asyncio
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import fairlead
@@ -49,7 +51,33 @@ def told(entry: fairlead.Entry) -> str:
             return type(entry).__name__
 
 
-async def record(gateway: str, url: str, preamble: str, last: int, file: Path) -> None:
+async def by_loop(session: fairlead.Session, take: Callable[[fairlead.Entry], bool]) -> None:
+    async with session:
+        async for entry in session.events():
+            if take(entry):
+                return
+
+
+async def by_callbacks(session: fairlead.Session, take: Callable[[fairlead.Entry], bool]) -> None:
+    """What happens to the channel, and is no entry, has no callback and is not told."""
+    leaving = []
+
+    def call(entry: fairlead.Entry) -> None:
+        if take(entry):
+            leaving.append(asyncio.create_task(session.aclose()))
+
+    session.on_frame(call)
+    session.on_state(call)
+    session.on_gap(call)
+    session.on_epoch(call)
+    async with session:
+        await session.ended()
+
+
+HOW = {"loop": by_loop, "callbacks": by_callbacks}
+
+
+async def record(gateway: str, url: str, preamble: str, last: int, how: str, file: Path) -> None:
     start = kept_position(file)
     output = os.open(file, os.O_WRONLY | os.O_CREAT)
     os.ftruncate(output, sum(len(" ".join(words)) + 1 for words in whole_lines(file)))
@@ -67,16 +95,17 @@ async def record(gateway: str, url: str, preamble: str, last: int, file: Path) -
             if raw
             else client.websocket(url, name=NAME, start=start, reconnect=reconnect, retention=retention)
         )
-        async with session:
-            async for entry in session.events():
-                position = session.position
-                assert position is not None
-                what = told(entry)
-                os.write(output, f"{position.epoch} {position.sequence} {what}\n".encode())
-                if what == f"number {last}":
-                    return
+
+        def take(entry: fairlead.Entry) -> bool:
+            position = session.position
+            assert position is not None
+            what = told(entry)
+            os.write(output, f"{position.epoch} {position.sequence} {what}\n".encode())
+            return what == f"number {last}"
+
+        await HOW[how](session, take)
 
 
 if __name__ == "__main__":
-    _, address, target, opening, end, path = sys.argv
-    asyncio.run(record(address, target, opening, int(end), Path(path)))
+    _, address, target, opening, end, shape, path = sys.argv
+    asyncio.run(record(address, target, opening, int(end), shape, Path(path)))

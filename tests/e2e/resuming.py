@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from fairlead.v1.session_pb2 import ReconnectPolicy
 from tests.e2e.attach import span
@@ -57,11 +58,13 @@ class Mortal:
         return whole_lines(self.file)
 
 
-def recorder(gateway: str, endpoint: Endpoint, feed: str, last: int, file: Path) -> Mortal:
+def recorder(
+    gateway: str, endpoint: Endpoint, feed: str, last: int, file: Path, how: Literal["loop", "callbacks"] = "loop"
+) -> Mortal:
     """Reads the feed up to number `last`."""
     url = endpoint.base if endpoint.is_raw else endpoint.base + feed
     preamble = endpoint.exchange.preamble(feed).decode() if endpoint.is_raw else ""
-    return Mortal("tests.e2e.recorder", [gateway, url, preamble, str(last)], file)
+    return Mortal("tests.e2e.recorder", [gateway, url, preamble, str(last), how], file)
 
 
 def trader(gateway: str, endpoint: Endpoint, last: int, file: Path) -> Mortal:
@@ -75,13 +78,18 @@ def trader(gateway: str, endpoint: Endpoint, last: int, file: Path) -> Mortal:
 
 
 def check_whole(lines: list[list[str]], last: int, kills: int) -> int:
+    """check_entries, and every life but the first resumed."""
+    starts = [words[1] for _, _, *words in lines if words[0] == "attached"]
+    assert starts == ["NEW", *["RESUMED"] * kills]
+    return check_entries(lines, last)
+
+
+def check_entries(lines: list[list[str]], last: int) -> int:
     """Everything from 1 to `last`, once and in order, but for what blind windows took; returns how many these took.
 
     Every number that is missing lies between two numbers beside exactly one blind window.
     """
     assert len({epoch for epoch, *_ in lines}) == 1, "one journal from beginning to end"
-    starts = [words[1] for _, _, *words in lines if words[0] == "attached"]
-    assert starts == ["NEW", *["RESUMED"] * kills]
     assert not [words for _, _, *words in lines if words[0] in {"gap", "epoch_changed"}]
     sequences = [int(sequence) for _, sequence, *words in lines if words[0] != "attached"]
     assert sequences == list(range(1, len(sequences) + 1)), "an entry is missing, or came twice"

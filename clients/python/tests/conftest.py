@@ -56,3 +56,11 @@ async def session(stream: Stream, gateway: fairlead.Gateway) -> AsyncIterator[fa
     yield session
     # Without the gateway's answer: what the test did to the stream is not known here.
     await gateway.aclose()
+
+
+@pytest.fixture
+async def idle(stream: Stream, gateway: fairlead.Gateway) -> AsyncIterator[fairlead.Session]:
+    """Make a session that is not entered, with a queue of five entries."""
+    yield gateway.websocket("ws://exchange/ws", name="md", queue=fairlead.Queue(frames=5))
+    # Without the gateway's answer: what the test did to the stream is not known here.
+    await gateway.aclose()

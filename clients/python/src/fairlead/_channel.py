@@ -83,6 +83,10 @@ class Channel:
         self.queue = EntryQueue(marks, on_drained=self._weigh)
         self.commands = Commands(setup)
         self.observers = Observers()
+        # Who takes what comes. A face that calls back with frames puts itself in place of the queue.
+        self.deliver: Callable[[Item], None] = self._enqueue
+        # What its callback raised.
+        self.raised: Exception | None = None
         self.attached = asyncio.Event()
         self.opened = asyncio.Event()
         self.gone = asyncio.Event()
@@ -203,6 +207,13 @@ class Channel:
         finally:
             self.end(None)
 
+    def fail(self, raised: Exception, what: str) -> None:
+        """Leave and end at once: this program's callback for `what` has raised. Called by deliver."""
+        _log.error("session %s: the callback for %s failed, and the session is left", self.name, what, exc_info=raised)
+        if self.stage is not Stage.ENDED:
+            self.raised = raised
+            self._break_off(Failure(Reason.DETACHED, message=f"this program's callback for {what} raised {raised!r}"))
+
     # Called by the link.
 
     def stream_up(self) -> None:
@@ -245,7 +256,7 @@ class Channel:
         if not len(payloads) == len(received_at) == run.count:
             self._violated(f"a run of {run.count} frames has {len(payloads)} payloads and {len(received_at)} times")
         elif run.count and self._advance(run.first_sequence, run.first_sequence + run.count - 1):
-            self._put(Batch(payloads, received_at, run.first_sequence, run.generation, FrameKind(run.kind)))
+            self.deliver(Batch(payloads, received_at, run.first_sequence, run.generation, FrameKind(run.kind)))
 
     def on_event(self, kind: str, event: pb.Event) -> None:
         """Take an event that is not a batch."""
@@ -404,14 +415,18 @@ class Channel:
     def _violated(self, what: str) -> None:
         # Going on would hide a loss, or give something twice.
         _log.error("session %s: the gateway broke the protocol: %s", self.name, what)
-        self._link.submit(pb.Command(channel=self._number, detach=pb.Detach()))
-        self.end(SessionEnded(Failure(message=f"the gateway broke the protocol: {what}")))
+        self._break_off(Failure(message=f"the gateway broke the protocol: {what}"))
+
+    def _break_off(self, failure: Failure) -> None:
+        if self.stage is Stage.ATTACHED:
+            self._link.submit(pb.Command(channel=self._number, detach=pb.Detach()))
+        self.end(SessionEnded(failure))
 
     def _emit(self, event: Event) -> None:
-        self._put(event)
+        self.deliver(event)
         self.observers.tell(event, self.name)
 
-    def _put(self, item: Item) -> None:
+    def _enqueue(self, item: Item) -> None:
         self.queue.put(item)
         if self.queue.full:
             self._weigh()

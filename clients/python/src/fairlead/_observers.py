@@ -1,5 +1,7 @@
 """Who is called back when something happens to a session."""
 
+import asyncio
+import inspect
 import logging
 from collections.abc import Callable
 from typing import TypeVar
@@ -35,5 +37,16 @@ class Observers:
             if isinstance(event, kind):
                 try:
                     callback(event)
-                except Exception:
+                except (Exception, asyncio.CancelledError):
                     _log.exception("session %s: a callback for %s failed", session, kind.__name__)
+
+
+def require_plain(callback: Callable[..., object]) -> None:
+    """Raise TypeError for what cannot be called, or would have to be awaited or iterated over to do anything."""
+    if not callable(callback):
+        raise TypeError(f"a callback is a function, not {type(callback).__name__}")
+    for function in (callback, type(callback).__call__):
+        if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+            raise TypeError(
+                "nobody would await this callback: give a plain function, which may make tasks, or read in a loop"
+            )

@@ -52,6 +52,11 @@ class EntryQueue:
         """Whether it has reached four times a high mark."""
         return self._frames >= 4 * self._marks.frames or self._bytes >= 4 * self._marks.bytes
 
+    @property
+    def awaited(self) -> bool:
+        """Whether somebody waits in get()."""
+        return self._waiter is not None
+
     def put(self, item: Item) -> None:
         """Append an item; none is refused."""
         if isinstance(item, Batch):

@@ -3,11 +3,13 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from functools import partial
 from operator import length_hint
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from fairlead._channel import Channel, Stage
+from fairlead._observers import require_plain
 from fairlead._queue import Event, Item
 from fairlead.entries import (
     Attached,
@@ -40,6 +42,9 @@ class Reader:
 
     The client reads the gateway's stream whether or not this program reads: it queues up to the marks in Queue, and
     then has the gateway hold the session. Methods must be called on the event loop on which the gateway object lives.
+
+    on_frame or on_batch, called before the session is entered, takes the place of loops and queue: frames are given to
+    a plain function as they arrive, and ended() waits for the end.
     """
 
     def __init__(self, channel: Channel, open_timeout: float) -> None:
@@ -53,6 +58,8 @@ class Reader:
         # The journal of what was taken from the queue, and the last sequence of that, read or not.
         self._epoch: str | None = None
         self._reached = 0
+        # Whether frames go to a callback, and nothing to the queue.
+        self._calls_back = False
 
     @property
     def name(self) -> str:
@@ -80,6 +87,9 @@ class Reader:
 
         Of a loop over frames the frame that was given last belongs to it, of batches() the whole batch. Keep it when
         the frame is dealt with: what was read after that will come again. None before the first loop has begun.
+
+        With on_frame and on_batch what the callback was given belongs to it, from within the call on, unless the
+        callback raised. None before the session was entered.
         """
         return None if self._epoch is None else After(self._epoch, self._reached - length_hint(self._payloads))
 
@@ -108,9 +118,9 @@ class Reader:
         """Enter the session, and return when entries can come; an owner's when it is OPEN.
 
         Raises what the gateway refuses it with (InvalidRequest, PermissionDenied, SessionNotFound, SessionLive,
-        LimitReached ...), SessionEnded if it ends before it is OPEN, OpenTimeout after open_timeout, GatewayUnavailable
-        if the gateway object is not connected. The session is left again if this raises or is cancelled. It can be
-        entered once.
+        LimitReached ...), SessionEnded if it ends before it is OPEN, what a callback for frames raised until then,
+        OpenTimeout after open_timeout, GatewayUnavailable if the gateway object is not connected. The session is left
+        again if this raises or is cancelled. It can be entered once.
         """
         if self._channel.stage is not Stage.IDLE:
             raise RuntimeError("a session can be entered once: make another")
@@ -126,7 +136,11 @@ class Reader:
             raise
         # Else it has lived: its entries are there to be read, and why it ended comes behind them.
         if self._entered() in self._channel.too_soon:
-            raise self._channel.error or SessionEnded(Failure(Reason.CLOSED, message="closed while it was opened"))
+            raise (
+                self._channel.raised
+                or self._channel.error
+                or SessionEnded(Failure(Reason.CLOSED, message="closed while it was opened"))
+            )
 
     async def aclose(self) -> None:
         """Leave the session: detach.
@@ -136,10 +150,49 @@ class Reader:
         """
         await self._channel.leave()
 
+    async def ended(self) -> None:
+        """Return when the session has ended because this program closed or left it; else raise why it ended.
+
+        Raises what loops raise, SessionEnded above all, or what the callback of on_frame or on_batch raised. Any number
+        of tasks may wait. Without such a callback somebody must read: the end comes behind the frames.
+        """
+        await self._channel.gone.wait()
+        why = self._channel.raised or self._channel.error
+        if why is not None:
+            raise why
+
+    def on_frame(self, callback: Callable[[Frame], object]) -> None:
+        """Call back with each frame as it arrives, from the task that reads the gateway's stream: nothing is queued.
+
+        To be called once, before the session is entered (`async with`), so that no frame comes before it: after that,
+        or while a loop reads, it raises RuntimeError, and so does a loop over a session that has a callback.
+        TypeError for a coroutine function, which nobody would await.
+
+        Frames, and the callbacks of on_state, on_topic, on_gap and on_epoch, are called in the order in which the
+        session has them. Inside the call, and after it, `position` is behind this frame.
+
+        The callback must not block: no session of this gateway object gets anything, and no other task runs, before it
+        returns. That is the only brake: what it is too slow for waits in the gateway's journal, as far as that goes;
+        Queue's marks mean nothing. Commands are sent from tasks that it makes.
+
+        A callback that raises is not called again: `position` stays before its frame, the exception is logged, the
+        session is left (as by aclose()), and ended() raises the exception. Other sessions go on.
+        """
+        self._call_back(callback, partial(self._give_frames, callback))
+
+    def on_batch(self, callback: Callable[[Batch], object]) -> None:
+        """Call back with frames as columns, as they arrive: the cheapest way. Otherwise as on_frame does.
+
+        A batch is handled as a whole: inside the call `position` is behind its last frame, and before its first one if
+        the callback raises.
+        """
+        self._call_back(callback, partial(self._give_batch, callback))
+
     def on_state(self, callback: Callable[[StateChanged], object]) -> None:
         """Call back at each state change, when it arrives: before the frames queued ahead of it are read.
 
-        The callback must not block. What it raises is logged. For state changes in order with frames use events().
+        The callback must not block. What it raises is logged. For state changes in order with frames use events(), or
+        on_frame and on_batch, with which nothing is queued.
         """
         self._channel.observers.add(StateChanged, callback)
 
@@ -211,10 +264,16 @@ class Reader:
             self._pass_over(item)
 
     async def _take(self) -> Item:
+        if self._calls_back:
+            raise RuntimeError("the session's frames go to its callback, and to no loop: await ended() in place of it")
         item = await self._channel.queue.get()
+        if item is None:
+            raise StopAsyncIteration
+        self._note(item)
+        return item
+
+    def _note(self, item: Item) -> None:
         match item:
-            case None:
-                raise StopAsyncIteration
             case Batch():
                 self._reached = item.last_sequence
             case StateChanged() | LegChanged() | CommandResult() | TopicChanged():
@@ -223,7 +282,51 @@ class Reader:
                 self._reached = item.to_sequence
             case Attached():
                 self._epoch, self._reached = item.epoch, item.position
-        return item
+
+    def _call_back(self, callback: Callable[..., object], give: Callable[[Batch], None]) -> None:
+        require_plain(callback)
+        if self._calls_back:
+            raise RuntimeError("the session's frames go to a callback already: have that one pass them on")
+        if self._channel.stage is not Stage.IDLE or self._channel.queue.awaited:
+            raise RuntimeError(
+                "frames may have gone to the queue already: make the session, register the callback, and enter it then"
+            )
+        self._calls_back = True
+        self._channel.deliver = partial(self._deliver, give)
+
+    def _deliver(self, give: Callable[[Batch], None], item: Item) -> None:
+        """Take the queue's place."""
+        self._note(item)
+        if isinstance(item, Batch):
+            give(item)
+        else:
+            self._pass_over(item)
+
+    def _give_frames(self, callback: Callable[[Frame], object], batch: Batch) -> None:
+        attached = Stage.ATTACHED
+        self._payloads = iter(batch.payloads)
+        for frame in batch.iterate(self._payloads):
+            try:
+                callback(frame)
+            except (Exception, asyncio.CancelledError) as raised:
+                self._stop_before(frame.sequence, raised)
+            if self._channel.stage is not attached:  # Because it raised, or made an eager task that left the session.
+                return
+
+    def _give_batch(self, callback: Callable[[Batch], object], batch: Batch) -> None:
+        try:
+            callback(batch)
+        except (Exception, asyncio.CancelledError) as raised:
+            self._stop_before(batch.first_sequence, raised)
+
+    def _stop_before(self, sequence: int, raised: Exception | asyncio.CancelledError) -> None:
+        self._payloads = iter(())
+        self._reached = sequence - 1
+        if isinstance(raised, asyncio.CancelledError):
+            # From a future that was cancelled. Nobody cancels the task that reads, nor the one that waits for the end.
+            cancelled, raised = raised, RuntimeError("the callback raised CancelledError")
+            raised.__cause__ = cancelled
+        self._channel.fail(raised, f"frame {sequence}")
 
     def _pass_over(self, event: Event) -> None:
         if isinstance(event, Gap) and not self._channel.observers.heed(Gap):
