@@ -125,9 +125,9 @@ StateChange Lifecycle::Lost(SteadyTime now, const Loss& loss, double draw) {
     return Close(end);
   }
   // The exchange makes room for another transport; but where that ends in the same way, dials are spaced.
+  const bool going = loss.close_code == kGoingAway || loss.close_code == kServiceRestart;
   const bool announced =
-      state_ == State::kOpen && (loss.cause.reason == Reason::kShutdownAnnounced || loss.close_code == kGoingAway ||
-                                 loss.close_code == kServiceRestart);
+      state_ == State::kOpen && (reason == Reason::kShutdownAnnounced || (reason == Reason::kPeerClosed && going));
   const bool at_once = requested || (stable && policy_.first_retry_at_once) || (announced && (stable || first));
   Duration pause = at_once ? Duration::zero() : backoff_.Next(draw);
   if (loss.cause.retry_after && *loss.cause.retry_after > pause) pause = *loss.cause.retry_after;

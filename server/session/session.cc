@@ -58,7 +58,8 @@ void Session::TakeOver(SessionOptions options) {
   const Failure cause{Reason::kSuperseded, Phase::kUnspecified, "another Open took the session over"};
   // Found first: what its sends came to may be more than it can still be given.
   Subscription* former = Owner();
-  std::vector<Outgoing> withdrawn = leg_ ? leg_->Withdraw() : std::vector<Outgoing>();
+  std::vector<Outgoing> withdrawn = retiring_ ? retiring_->Withdraw() : std::vector<Outgoing>();
+  if (leg_) std::ranges::move(leg_->Withdraw(), std::back_inserter(withdrawn));
   std::ranges::move(waiting_.Release(), std::back_inserter(withdrawn));
   for (const Outgoing& item : withdrawn)
     Tell(item, generation(), Outcome::kNotSent,

@@ -167,6 +167,7 @@ void Life::CheckLost(const StateChange& change) {
   }
   const bool requested = IsRequested(LastReason(cause));
   const bool stable = state_ == State::kOpen && now - opened_at_ >= policy.stable_after;
+  const bool first = failed_ == 0;
   if (stable) {
     failed_ = 0;
     cap_ = policy.initial_backoff;
@@ -182,7 +183,9 @@ void Life::CheckLost(const StateChange& change) {
                   Name(change.state));
   } else {
     Duration pause = Duration::zero();
-    if (!requested && !(stable && policy.first_retry_at_once)) {
+    const bool goes = state_ == State::kOpen && cause.reason == Reason::kPeerClosed &&
+                      (change.close_code == 1001 || change.close_code == 1012);
+    if (!requested && !(stable && policy.first_retry_at_once) && !(goes && (stable || first))) {
       const std::chrono::duration<double> cap = cap_;
       pause = std::chrono::duration_cast<Duration>(cap * scene_.draw);
       cap_ = std::min(std::chrono::duration_cast<Duration>(cap * policy.backoff_factor), policy.max_backoff);

@@ -206,8 +206,9 @@ TEST(Rotation, ALoginThatAsksIsAnsweredForTheNewTransportWhileTheOldOneGoesOn) {
   answer(4, 2);
   EXPECT_THAT(talk.peer().Messages(), ElementsAre("signed 4"));
   EXPECT_THAT(talk.first().Messages(), ElementsAre("signed 1", "order"));
+  EXPECT_THAT(talk.Read(), ElementsAre("3 WRITTEN", "4 WRITTEN"));
   talk.peer().Text("welcome");
-  EXPECT_THAT(talk.Read(), ElementsAre("3 WRITTEN", "4 WRITTEN", "text welcome", "leg OPEN g2"));
+  EXPECT_THAT(talk.Read(), ElementsAre("text welcome", "leg OPEN g2"));
 }
 
 // ---- What goes wrong. ----
@@ -368,6 +369,24 @@ TEST(Rotation, AnotherOwnerFindsItAsItIs) {
   talk.first().Text(Numbered(1));
   talk.peer().Text(Numbered(1));
   EXPECT_THAT(talk.Read(), ElementsAre(Entry(1), "OPEN g2: RECONNECT_REQUESTED, met 1/1"));
+}
+
+TEST(Rotation, AnotherOwnerWithdrawsWhatWasStillToBeWrittenToTheOldTransport) {
+  Rotation talk;
+  talk.first().takes_writes = false;
+  talk.Send(1, "under way");
+  talk.Send({.id = 2, .payload = "behind it", .setup_key = "sub"});
+  talk.Rotate();
+  talk.first().Text(Numbered(1));
+  talk.peer().Text(Numbered(1));
+  talk.Read();
+  Subscriber reader(talk.owner->subscription().session(), {.owner = false, .start = {}});
+  talk.owner = std::make_unique<Subscriber>(talk.Open(Rotating()));
+  EXPECT_THAT(reader.Read(), ElementsAre("2 NOT_SENT SUPERSEDED"));
+  talk.first().Take();
+  EXPECT_THAT(reader.Read(), ElementsAre("1 WRITTEN"));
+  EXPECT_THAT(talk.first().Messages(), ElementsAre("under way"));
+  EXPECT_THAT(talk.session().SetupKeys(), IsEmpty());
 }
 
 // ---- What begins it. ----
