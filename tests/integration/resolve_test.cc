@@ -6,6 +6,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <netdb.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -150,6 +151,32 @@ TEST_F(Race, ASilentAddressIsOvertaken) {
   Line line(network);
   EXPECT_FALSE(line.Dial(Request()));
   EXPECT_GE(network.loop().Now() - began, 240ms) << "the first has its head start";
+}
+
+// Another transport of the session is connected to it.
+TEST_F(Race, AnAddressToBeAvoidedComesLast) {
+  const int elsewhere = socket(AF_INET, SOCK_STREAM, 0);
+  sockaddr_in address = {};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK + 1);
+  address.sin_port = htons(exchange.ws_port());
+  ASSERT_EQ(bind(elsewhere, reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
+  ASSERT_EQ(listen(elsewhere, 1), 0);
+  DialRequest request = RequestFor("tcp://race.test:" + std::to_string(exchange.ws_port()));
+  request.avoid = IpAddress::Parse("127.0.0.1");
+  {
+    const Name name({"127.0.0.1", "127.0.0.2"});
+    EXPECT_FALSE(Line(network).Dial(request));
+    pollfd accepted = {.fd = elsewhere, .events = POLLIN, .revents = 0};
+    EXPECT_EQ(poll(&accepted, 1, 10'000), 1);
+  }
+  close(elsewhere);
+  {
+    const Name name({"127.0.0.1", "127.0.0.2"});
+    EXPECT_FALSE(Line(network).Dial(request)) << "the other does not listen any more";
+  }
+  const Name name({"127.0.0.1"});
+  EXPECT_FALSE(Line(network).Dial(request)) << "there is no other";
 }
 
 TEST_F(Race, AllDeadIsAFailure) {
