@@ -199,7 +199,8 @@ void Session::Over(Leg& leg, const Loss& loss, const Outbox::Left& left) {
   ReadEnds();
   const bool own = &leg == leg_.get();
   const bool second = &leg == second_.get();
-  const std::unique_ptr<Leg> gone = std::exchange(own ? leg_ : second ? second_ : retiring_, nullptr);
+  std::unique_ptr<Leg>& beside = second ? second_ : retiring_;
+  const std::unique_ptr<Leg> gone = std::exchange(own ? leg_ : beside, nullptr);
   if (const auto round_trip = gone->heartbeat_round_trip()) heartbeat_round_trip_ = round_trip;
   Resolve(*gone, loss.cause, left);
   if (copies_) copies_->End(gone->lane(), around_.timers.Now());
@@ -226,7 +227,7 @@ void Session::Resolve(const Leg& leg, const Failure& cause, const Outbox::Left& 
   }
 }
 
-void Session::Close(Failure cause, CloseCommand close) {
+void Session::Close(Failure cause, const CloseCommand& close) {
   if (closed()) return on_gone_(*this);
   if (closing_) return;
   closing_ = true;

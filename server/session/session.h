@@ -65,7 +65,7 @@ class Session final : public std::enable_shared_from_this<Session>, private Leg:
   Result<void> Answer(uint64_t number, std::optional<Target> target);
   // Ends the session, with a close frame to the exchange if there is a transport. One that has ended by itself stays
   // readable no longer.
-  void Close(Failure cause, CloseCommand close = {});
+  void Close(Failure cause, const CloseCommand& close = {});
   // Runs the callback once the session is CLOSED; soon, if it is.
   void WhenClosed(std::function<void()> callback);
 
