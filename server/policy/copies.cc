@@ -93,9 +93,12 @@ void Copies::Expire(SteadyTime now) {
     }
     for (size_t lane = 0; lane < lanes_.size(); ++lane) {
       const Known& known = at->second;
+      if (known.passed == known.brought[lane]) continue;
       if (lanes_[lane].open && lanes_[lane].opened_at <= known.since) {
         lanes_[lane].misses += known.passed - known.brought[lane];
       }
+      // Nothing came after it: it will not bring this one any more, and is behind with nothing else.
+      if (lanes_[1 - lane].newest <= known.passed_at) lanes_[lane].behind_since.reset();
     }
     known_.erase(at);
   }

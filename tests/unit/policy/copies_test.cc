@@ -191,8 +191,12 @@ TEST(Copies, ATransportIsBehindAsLongAsItHasNotBroughtWhatTheOtherHas) {
   EXPECT_EQ(feed.copies.Behind(kB, feed.now), Duration::zero());
   feed.now += seconds(100);
   EXPECT_EQ(feed.copies.Behind(kB, feed.now), Duration::zero()) << "nothing came: nobody lags";
+  feed.IsCopy(kA, 0);
+  feed.now += seconds(100);
   feed.IsCopy(kA, 3);
+  EXPECT_EQ(feed.copies.Behind(kB, feed.now), Duration::zero()) << "what it missed long ago is a miss, not a lag";
   feed.now += seconds(1);
+  EXPECT_EQ(feed.copies.Behind(kB, feed.now), seconds(1));
   EXPECT_FALSE(feed.IsCopy(kB, 4));
   EXPECT_EQ(feed.copies.Behind(kB, feed.now), Duration::zero()) << "it is in front";
   feed.now += seconds(1);
