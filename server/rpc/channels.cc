@@ -111,7 +111,7 @@ void Channels::Execute(v1::Command& command) {
       if (!close) return refuse(close.error());
       if (!owner) return Detach(channel, id);
       Done(number, id);
-      return session.Close({Reason::kClosed, Phase::kUnspecified, "the owner closed the session"}, std::move(*close));
+      return session.Close({Reason::kClosed, Phase::kUnspecified, "the owner closed the session"}, *close);
     }
     default:
       return refuse({Reason::kNotImplemented, Phase::kNotSent, "command: this action is not possible in this version"});
