@@ -70,7 +70,7 @@ class Lifecycle {
   // OPEN: write what waits; RECONNECTING: call RetryDue, or Park, after retry_in; WAITING: call OwnerCame when one
   // does; CLOSED: end.
   StateChange Start(SteadyTime now);
-  StateChange Dialled(WallTime heard) { return Dialled(heard, NextGeneration()); }
+  StateChange Dialled(WallTime heard, uint64_t generation);
   StateChange SetUp(SteadyTime now);
   // draw is from [0, 1): the jitter.
   StateChange Lost(SteadyTime now, const Loss& loss, double draw);
@@ -80,11 +80,9 @@ class Lifecycle {
   StateChange OwnerCame(SteadyTime now);
   StateChange Close(const Loss& loss);
 
-  // For a transport beside the session's own, which may take its place.
+  // Of each transport that is there, the session's own or one beside it; Dialled tells which is its own.
   uint64_t NextGeneration() { return ++newest_generation_; }
-  // The one of this generation is the session's now: after a loss, as one that has just been dialled;
-  StateChange Dialled(WallTime heard, uint64_t generation);
-  // while OPEN, without one, in the place of another.
+  // While OPEN: the one of this generation has taken the place of the session's own.
   StateChange Replaced(SteadyTime now, SteadyTime opened_at, uint64_t generation, const Loss& old, Overlap overlap);
   // Whether the transport has been OPEN for so long that what befalls it now is no failure to get one.
   bool IsStable(SteadyTime now) const;

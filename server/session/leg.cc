@@ -81,6 +81,7 @@ void Leg::GoOn(Setup::Verdict verdict) {
     case Setup::Verdict::kDone:
       setup_timer_->Cancel();
       ready_ = true;
+      after_setup_bytes_ = 0;
       for (Outgoing& item : std::exchange(after_setup_, {})) Bind(std::move(item));
       return listener_.Ready(*this);
     case Setup::Verdict::kRejected:
@@ -238,7 +239,9 @@ void Leg::Bind(Outgoing item) {
 
 void Leg::BindAfterSetup(Outgoing item) {
   if (ready_) return Bind(std::move(item));
+  after_setup_bytes_ += kOutgoingBytes + item.payload.size();
   after_setup_.push_back(std::move(item));
+  listener_.OutboxChanged();
 }
 
 // One write is under way at a time.

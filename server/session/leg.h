@@ -109,7 +109,8 @@ class Leg final : private Transport::Listener {
   std::optional<IpAddress> address() const { return address_; }
   bool leaving() const { return goodbye_.has_value(); }
   WallTime last_heard() const { return last_heard_; }
-  size_t outbox_bytes() const { return outbox_.bytes(); }
+  // What is bound and not written, and what waits for the end of the setup.
+  size_t outbox_bytes() const { return outbox_.bytes() + after_setup_bytes_; }
   // Data frames, and those of them since it was ready.
   uint64_t received_frames() const { return received_frames_; }
   uint64_t received_since_ready() const { return received_since_ready_; }
@@ -149,6 +150,7 @@ class Leg final : private Transport::Listener {
   std::optional<Setup> setup_;  // The run, on a copy of what is stored.
   bool ready_ = false;
   std::vector<Outgoing> after_setup_;
+  size_t after_setup_bytes_ = 0;
   uint64_t received_frames_ = 0;
   uint64_t received_since_ready_ = 0;
   std::optional<Question> question_;

@@ -145,6 +145,7 @@ class Session final : public std::enable_shared_from_this<Session>, private Leg:
   void StopSecond();
   void SecondReady();
   void SecondOver(const Leg& gone, const Loss& loss);
+  void LoseLeg(const Leg& gone, const Loss& loss, bool stable);
   void Rotate(const Failure& cause);
   void CheckRotation(bool overdue);
   void TakePlace(const Loss& old);

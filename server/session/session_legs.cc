@@ -62,12 +62,18 @@ void Session::SecondReady() {
 void Session::SecondOver(const Leg& gone, const Loss& loss) {
   last_failure_ = loss.cause;
   if (!retiring_) overlap_timer_->Cancel();
-  const bool again = WantsSecond() && (options_.reconnect.enabled || rotation_);
-  if (!again) return TellLeg(gone.generation(), Farewell(gone, State::kClosed, loss));
+  const bool stable = gone.ready() && around_.timers.Now() - second_opened_at_ >= options_.reconnect.stable_after;
+  LoseLeg(gone, loss, stable);
+}
+
+// One of two transports is gone, and the other goes on: tells, and sees to the next.
+void Session::LoseLeg(const Leg& gone, const Loss& loss, bool stable) {
   const ReconnectPolicy& policy = options_.reconnect;
-  const bool stable = gone.ready() && around_.timers.Now() - second_opened_at_ >= policy.stable_after;
+  if (!WantsSecond() || !(policy.enabled || rotation_))
+    return TellLeg(gone.generation(), Farewell(gone, State::kClosed, loss));
   if (stable) second_backoff_.Reset();
-  const bool at_once = loss.cause.reason == Reason::kMaxAge || (stable && policy.first_retry_at_once);
+  const bool wanted = loss.cause.reason == Reason::kMaxAge || loss.cause.reason == Reason::kReconnectRequested;
+  const bool at_once = wanted || (stable && policy.first_retry_at_once);
   Duration pause = at_once ? Duration::zero() : second_backoff_.Next(around_.random());
   pause = std::max(pause, loss.cause.retry_after.value_or(Duration::zero()));
   LegChange change = Farewell(gone, State::kReconnecting, loss);
@@ -135,13 +141,7 @@ void Session::OwnOver(const Leg& gone, const Loss& loss) {
   if (second_ && second_->ready() && !second_->leaving() && !loss.fatal) {
     const bool stable = lifecycle_.IsStable(now);
     TakePlace(loss);
-    if (options_.legs != 2 || !options_.reconnect.enabled)
-      return TellLeg(gone.generation(), Farewell(gone, State::kClosed, loss));
-    if (stable) second_backoff_.Reset();
-    LegChange change = Farewell(gone, State::kReconnecting, loss);
-    change.retry_in = stable ? Duration::zero() : second_backoff_.Next(around_.random());
-    TellLeg(gone.generation(), change);
-    return RedialSecond(*change.retry_in);
+    return LoseLeg(gone, loss, stable);
   }
   rotation_.reset();
   StopSecond();

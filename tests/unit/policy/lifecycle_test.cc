@@ -22,7 +22,7 @@ const Loss kRefused = Because(Reason::kConnectFailed);
 Lifecycle Opened(const ReconnectPolicy& policy) {
   Lifecycle lifecycle(policy);
   lifecycle.Start(kStart);
-  lifecycle.Dialled(kWall);
+  lifecycle.Dialled(kWall, lifecycle.NextGeneration());
   lifecycle.SetUp(kStart);
   return lifecycle;
 }
@@ -34,7 +34,7 @@ TEST(Lifecycle, ConnectsAndOpens) {
   EXPECT_EQ(change.attempt, 1u);
   EXPECT_EQ(change.generation, 0u);
 
-  change = lifecycle.Dialled(kWall);
+  change = lifecycle.Dialled(kWall, lifecycle.NextGeneration());
   EXPECT_EQ(change.state, State::kOpening);
   EXPECT_EQ(change.generation, 1u);
   EXPECT_FALSE(change.blind_from) << "the first transport follows no other";
@@ -69,7 +69,7 @@ TEST(Lifecycle, AFlappingTransportPausesLongerEachTime) {
     EXPECT_EQ(change.retry_in, pause);
     EXPECT_EQ(change.attempt, ++attempt);
     EXPECT_EQ(lifecycle.RetryDue().attempt, attempt);
-    lifecycle.Dialled(kWall);
+    lifecycle.Dialled(kWall, lifecycle.NextGeneration());
     lifecycle.SetUp(now);
   }
   // Until one stays.
@@ -81,7 +81,7 @@ TEST(Lifecycle, StableAfterZeroForgivesEveryOpenTransport) {
   for (int i = 0; i < 5; ++i) {
     EXPECT_EQ(lifecycle.Lost(kStart, kLost, 0.5).state, State::kReconnecting);
     lifecycle.RetryDue();
-    lifecycle.Dialled(kWall);
+    lifecycle.Dialled(kWall, lifecycle.NextGeneration());
     lifecycle.SetUp(kStart);
   }
 }
@@ -89,7 +89,7 @@ TEST(Lifecycle, StableAfterZeroForgivesEveryOpenTransport) {
 TEST(Lifecycle, ATransportLostBeforeItIsOpenIsAFailedDial) {
   Lifecycle lifecycle({.stable_after = 0s});
   lifecycle.Start(kStart);
-  lifecycle.Dialled(kWall);
+  lifecycle.Dialled(kWall, lifecycle.NextGeneration());
   const StateChange change = lifecycle.Lost(kStart + 1h, kLost, 0.5);
   EXPECT_EQ(change.attempt, 2u);
   EXPECT_EQ(change.retry_in, 250ms);
@@ -98,7 +98,7 @@ TEST(Lifecycle, ATransportLostBeforeItIsOpenIsAFailedDial) {
 TEST(Lifecycle, ParksWithoutAnOwnerAndTakesNoAccountOfIt) {
   Lifecycle lifecycle({.enabled = false, .max_attempts = 1, .max_outage = 1min});
   lifecycle.Start(kStart);
-  lifecycle.Dialled(kWall);
+  lifecycle.Dialled(kWall, lifecycle.NextGeneration());
   StateChange change = lifecycle.Lost(kStart + 10s, Because(Reason::kNoOwner), 0.5);
   EXPECT_EQ(change.state, State::kReconnecting);
   EXPECT_EQ(change.retry_in, 0s);
@@ -109,7 +109,7 @@ TEST(Lifecycle, ParksWithoutAnOwnerAndTakesNoAccountOfIt) {
   change = lifecycle.OwnerCame(kStart + 24h);
   EXPECT_EQ(change.state, State::kConnecting);
   EXPECT_EQ(change.attempt, 1u);
-  EXPECT_EQ(lifecycle.Dialled(kWall).generation, 2u);
+  EXPECT_EQ(lifecycle.Dialled(kWall, lifecycle.NextGeneration()).generation, 2u);
   EXPECT_EQ(lifecycle.Lost(kStart + 24h + 1s, Because(Reason::kReconnectRequested), 0.5).state, State::kReconnecting)
       << "the outage began with the owner";
 }
@@ -154,7 +154,7 @@ TEST(Lifecycle, ATransportThatWasNotStableDoesNotEndTheOutage) {
   lifecycle.Start(kStart);
   lifecycle.Lost(kStart + 5s, kRefused, 0);
   lifecycle.RetryDue();
-  lifecycle.Dialled(kWall);
+  lifecycle.Dialled(kWall, lifecycle.NextGeneration());
   lifecycle.SetUp(kStart + 6s);
   EXPECT_EQ(lifecycle.Lost(kStart + 11s, kLost, 0).cause->reason, Reason::kOutageExhausted);
 }
@@ -194,7 +194,7 @@ TEST(Lifecycle, TellsTheCloseFrameAndTheBlindWindow) {
   lifecycle.RetryDue();
   lifecycle.Lost(kStart, kRefused, 0.5);  // A dial that failed heard nothing.
   lifecycle.RetryDue();
-  change = lifecycle.Dialled(kWall + 9s);
+  change = lifecycle.Dialled(kWall + 9s, lifecycle.NextGeneration());
   EXPECT_EQ(change.generation, 2u);
   EXPECT_EQ(change.blind_from, kWall + 5s);
   EXPECT_EQ(change.blind_until, kWall + 9s);
@@ -205,7 +205,7 @@ TEST(Lifecycle, CloseEndsInEveryState) {
   for (int steps = 0; steps < 4; ++steps) {
     Lifecycle lifecycle({});
     lifecycle.Start(kStart);
-    if (steps > 0) lifecycle.Dialled(kWall);
+    if (steps > 0) lifecycle.Dialled(kWall, lifecycle.NextGeneration());
     if (steps > 1) lifecycle.SetUp(kStart);
     if (steps > 2) lifecycle.Lost(kStart, kLost, 0.5);
     const StateChange end = lifecycle.Close(wish);
@@ -263,7 +263,7 @@ TEST(Lifecycle, KeepsItsPromisesWhateverHappens) {
           EXPECT_GT(now + policy.max_backoff - outage_began, policy.max_outage);
         }
       } else if (before == State::kConnecting) {
-        change = lifecycle.Dialled(kWall);
+        change = lifecycle.Dialled(kWall, lifecycle.NextGeneration());
         EXPECT_EQ(change.state, State::kOpening);
         EXPECT_EQ(change.generation, ++generation) << "rises by one with each OPENING";
       } else if (before == State::kOpening) {

@@ -1,5 +1,5 @@
 // Two transports of one session at once: what one loses or delays the other brings.
-#include "support/testbed.h"
+#include "support/rotation_testbed.h"
 
 namespace fairlead {
 namespace {
@@ -17,9 +17,6 @@ SessionOptions TwoLegs() {
   options.reconnect.overlap = 1s;
   return options;
 }
-
-std::string Numbered(int number) { return "{\"n\":" + std::to_string(number) + "}"; }
-std::string Entry(int number) { return "text " + Numbered(number); }
 
 struct Legs : Conversation {
   explicit Legs(SessionOptions options = TwoLegs(), const Limits& bounds = {})
@@ -46,7 +43,7 @@ TEST(Legs, OfEachFrameTheFirstCopyIsJournalled) {
   talk.leg(2).Text(Numbered(2));
   talk.leg(1).Text(Numbered(2));
   talk.leg(2).Text("without a number");
-  EXPECT_THAT(talk.Read(), ElementsAre(Entry(1), Entry(2), "text without a number"));
+  EXPECT_THAT(talk.Read(), ElementsAre(NumberedEntry(1), NumberedEntry(2), "text without a number"));
   const Journal& journal = talk.session().journal();
   EXPECT_EQ(journal.at(journal.head() - 2).generation, 1u);
   EXPECT_EQ(journal.at(journal.head() - 1).generation, 2u);
@@ -76,7 +73,7 @@ TEST(Legs, WhenTheFirstIsLostTheSecondGoesOnWithoutABlindWindow) {
                                        "leg RECONNECTING g1 in 0ms: CONNECTION_LOST, 2 frames, 0 copies"));
   talk.leg(2).Text(Numbered(2));
   talk.leg(2).Text(Numbered(3));
-  EXPECT_THAT(talk.Read(), ElementsAre(Entry(3)));
+  EXPECT_THAT(talk.Read(), ElementsAre(NumberedEntry(3)));
   talk.Send(1, "order");
   EXPECT_THAT(talk.leg(2).Messages(), ElementsAre("order"));
   EXPECT_THAT(talk.Read(), ElementsAre("1 WRITTEN"));
@@ -99,6 +96,49 @@ TEST(Legs, WhenTheSecondIsLostItIsDialledAgainWithAPauseThatGrows) {
   talk.leg(3).End();
   EXPECT_THAT(talk.Read(), ElementsAre("leg RECONNECTING g3 in 0ms: CONNECTION_LOST")) << "it was stable";
   EXPECT_EQ(talk.session().state(), State::kOpen);
+}
+
+// As reconnect says, whichever of the two is lost.
+TEST(Legs, TheNextDialComesAsTheReconnectPolicySays) {
+  SessionOptions options = TwoLegs();
+  options.reconnect.stable_after = 0s;
+  options.reconnect.first_retry_at_once = false;
+  Legs talk(options);
+  talk.leg(1).End();
+  EXPECT_THAT(talk.Read(), ElementsAre(HasSubstr("OPEN g2"), HasSubstr("leg RECONNECTING g1 in 250ms")));
+  talk.time.Advance(250ms);
+  talk.dialler.Accept();
+  talk.Read();
+  Loss loss = Lost();
+  loss.cause.retry_after = 7s;
+  talk.leg(2).End(loss);
+  EXPECT_THAT(talk.Read(), ElementsAre(HasSubstr("OPEN g3"), HasSubstr("leg RECONNECTING g2 in 7000ms")));
+  talk.time.Advance(7s);
+  talk.dialler.Accept();
+  talk.Read();
+  talk.session().Reconnect(0);
+  EXPECT_THAT(talk.Read(), ElementsAre(HasSubstr("OPEN g4"), HasSubstr("leg RECONNECTING g3 in 0ms")));
+}
+
+TEST(Legs, SubscriptionsThatWaitForASetupCountAsWaitingToBeWritten) {
+  SessionOptions options = TwoLegs();
+  options.setup = {{.key = "login", .payload = "do login", .expect = {{"welcome"}}, .timeout = 1h}};
+  Limits limits;
+  limits.send_queue_bytes = 3 * (kOutgoingBytes + 9);
+  Conversation talk(options, limits);
+  talk.dialler.Accept();
+  talk.peer().Text("welcome");
+  talk.dialler.Accept();
+  talk.Read();
+  for (uint64_t id = 1; id <= 4; ++id) {
+    talk.Send({.id = id, .payload = "subscribe", .setup_key = "s"});
+    talk.time.Settle();
+  }
+  EXPECT_THAT(talk.Read(), ElementsAre("1 WRITTEN", "2 WRITTEN", "3 WRITTEN", "4 NOT_SENT LIMIT_REACHED"));
+  talk.peer().Text("welcome");
+  talk.Read();
+  talk.Send(5, "order");
+  EXPECT_THAT(talk.Read(), ElementsAre("5 WRITTEN"));
 }
 
 TEST(Legs, WhenBothAreLostItIsAnOutageLikeAnyOther) {
@@ -135,9 +175,9 @@ TEST(Legs, OneThatLagsTooFarIsReplaced) {
     talk.leg(1).Text(Numbered(n));
     talk.time.Advance(50ms);
   }
-  EXPECT_THAT(talk.Read(), ElementsAre(Entry(1), Entry(2), Entry(3)));
+  EXPECT_THAT(talk.Read(), ElementsAre(NumberedEntry(1), NumberedEntry(2), NumberedEntry(3)));
   talk.leg(1).Text(Numbered(4));
-  EXPECT_THAT(talk.Read(), ElementsAre(Entry(4), HasSubstr("leg RECONNECTING g2 in 250ms: LEG_LAGS")));
+  EXPECT_THAT(talk.Read(), ElementsAre(NumberedEntry(4), HasSubstr("leg RECONNECTING g2 in 250ms: LEG_LAGS")));
   EXPECT_TRUE(talk.leg(2).goodbye);
 }
 
@@ -168,7 +208,8 @@ TEST(Legs, WhereTheFirstLagsTheSecondTakesItsPlace) {
   talk.leg(2).Text(Numbered(2));
   talk.time.Advance(101ms);
   talk.leg(2).Text(Numbered(3));
-  EXPECT_THAT(talk.Read(), ElementsAre(Entry(1), Entry(2), Entry(3), "OPEN g2: LEG_LAGS, met 3/1"));
+  EXPECT_THAT(talk.Read(),
+              ElementsAre(NumberedEntry(1), NumberedEntry(2), NumberedEntry(3), "OPEN g2: LEG_LAGS, met 3/1"));
   EXPECT_THAT(talk.After(1s), ElementsAre(HasSubstr("leg CLOSED g1: LEG_LAGS")));
   EXPECT_EQ(talk.dialler.under_way(), 1u);
 }
@@ -227,7 +268,7 @@ TEST(Legs, AnotherOwnerMayWantOneLegOrTwo) {
   EXPECT_THAT(talk.Read(), ElementsAre("leg OPENING g3", "leg OPEN g3"));
   talk.leg(1).Text(Numbered(1));
   talk.leg(3).Text(Numbered(1));
-  EXPECT_THAT(talk.Read(), ElementsAre(Entry(1)));
+  EXPECT_THAT(talk.Read(), ElementsAre(NumberedEntry(1)));
 }
 
 TEST(Legs, StatisticsTellWhichLegWinsAndWhatItMisses) {

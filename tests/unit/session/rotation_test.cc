@@ -1,5 +1,5 @@
 // Make before break: another transport takes the place of the session's own before that ends.
-#include "support/testbed.h"
+#include "support/rotation_testbed.h"
 
 namespace fairlead {
 namespace {
@@ -9,55 +9,30 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 
-SessionOptions Rotating(bool dedupe = true) {
-  SessionOptions options = PlainOptions();
-  options.reconnect.make_before_break = true;
-  options.reconnect.overlap = 1s;
-  if (dedupe) options.dedupe = Dedupe{.json_pointer = "/n"};
-  return options;
-}
-
-std::string Numbered(int number) { return "{\"n\":" + std::to_string(number) + "}"; }
-std::string Entry(int number) { return "text " + Numbered(number); }
-
-// Two peers at most live: the old one and the new one.
-struct Rotation : Conversation {
-  explicit Rotation(SessionOptions options = Rotating(), const Limits& bounds = {})
-      : Conversation(std::move(options), bounds) {
-    Connect();
-  }
-  Peer& first() { return *dialler.peers.front(); }
-  // The owner wants another transport, and it is there.
-  void Rotate() {
-    session().Reconnect(/*id=*/0, /*make_before_break=*/true);
-    ASSERT_EQ(dialler.under_way(), 1u);
-    dialler.Accept();
-  }
-};
-
 TEST(Rotation, TheNextTransportTakesThePlaceWhenTheTwoHaveMetAndTheOldOneEndsAfterTheOverlap) {
   Rotation talk;
   talk.session().Reconnect(7, /*make_before_break=*/true);
   EXPECT_THAT(talk.Read(), ElementsAre("7 DONE"));
   talk.first().Text(Numbered(1));
   Peer& next = talk.dialler.Accept();
-  EXPECT_THAT(talk.Read(), ElementsAre(Entry(1), "leg OPENING g2", "leg OPEN g2"));
+  EXPECT_THAT(talk.Read(), ElementsAre(NumberedEntry(1), "leg OPENING g2", "leg OPEN g2"));
   talk.first().Text(Numbered(2));
   next.Text(Numbered(3));
-  EXPECT_THAT(talk.Read(), ElementsAre(Entry(2), Entry(3))) << "what the one brought may be missing on the other";
+  EXPECT_THAT(talk.Read(), ElementsAre(NumberedEntry(2), NumberedEntry(3)))
+      << "what the one brought may be missing on the other";
   EXPECT_EQ(talk.session().generation(), 1u);
   talk.first().Text(Numbered(3));
   EXPECT_THAT(talk.Read(), ElementsAre("OPEN g2: RECONNECT_REQUESTED, met 1/1"));
   EXPECT_EQ(talk.session().generation(), 2u);
   talk.first().Text(Numbered(4));
   next.Text(Numbered(4));
-  EXPECT_THAT(talk.Read(), ElementsAre(Entry(4)));
+  EXPECT_THAT(talk.Read(), ElementsAre(NumberedEntry(4)));
   EXPECT_THAT(talk.After(1s - 1ms), IsEmpty());
   EXPECT_FALSE(talk.first().goodbye);
   EXPECT_THAT(talk.After(1ms), ElementsAre("leg CLOSED g1: RECONNECT_REQUESTED 1000 , 4 frames, 1 copies"));
   EXPECT_EQ(talk.first().goodbye->first, 1000);
   next.Text(Numbered(5));
-  EXPECT_THAT(talk.Read(), ElementsAre(Entry(5)));
+  EXPECT_THAT(talk.Read(), ElementsAre(NumberedEntry(5)));
 }
 
 TEST(Rotation, FramesAreMarkedByTheTransportThatBroughtThem) {
@@ -91,7 +66,7 @@ TEST(Rotation, TransportsThatDoNotMeetWaitForTheOverlapAndNoLonger) {
   talk.Rotate();
   talk.Read();
   talk.peer().Text(Numbered(1));
-  EXPECT_THAT(talk.Read(), ElementsAre(Entry(1)));
+  EXPECT_THAT(talk.Read(), ElementsAre(NumberedEntry(1)));
   EXPECT_THAT(talk.After(1s - 1ms), IsEmpty());
   EXPECT_THAT(talk.After(1ms), ElementsAre("OPEN g2: RECONNECT_REQUESTED, met 1/0?"));
   EXPECT_THAT(talk.After(1s), ElementsAre(HasSubstr("leg CLOSED g1")));
@@ -109,7 +84,7 @@ TEST(Rotation, ALateCopyIsStillOneAfterTheOldTransportHasGone) {
   talk.peer().Text(Numbered(2));
   EXPECT_THAT(talk.Read(), IsEmpty());
   talk.peer().Text(Numbered(3));
-  EXPECT_THAT(talk.Read(), ElementsAre(Entry(3)));
+  EXPECT_THAT(talk.Read(), ElementsAre(NumberedEntry(3)));
 }
 
 TEST(Rotation, KeepalivesAreNotComparedAndProveNothing) {
@@ -136,7 +111,8 @@ TEST(Rotation, SendsAreWrittenToTheOldTransportUntilTheNewOneHasTakenItsPlace) {
   talk.Send(2, "after");
   EXPECT_THAT(talk.first().Messages(), ElementsAre("before"));
   EXPECT_THAT(talk.peer().Messages(), ElementsAre("after"));
-  EXPECT_THAT(talk.Read(), ElementsAre(Entry(1), "OPEN g2: RECONNECT_REQUESTED, met 1/1", "1 WRITTEN", "2 WRITTEN"));
+  EXPECT_THAT(talk.Read(),
+              ElementsAre(NumberedEntry(1), "OPEN g2: RECONNECT_REQUESTED, met 1/1", "1 WRITTEN", "2 WRITTEN"));
   talk.first().Text("answer to before");
   EXPECT_THAT(talk.Read(), ElementsAre("text answer to before")) << "it is read for the overlap";
 }
@@ -219,7 +195,7 @@ TEST(Rotation, ANextTransportThatDoesNotComeAboutDisturbsNothing) {
   talk.dialler.Refuse({.cause = {Reason::kUpgradeRefused, Phase::kReplied, "401"}, .fatal = true});
   EXPECT_THAT(talk.Read(), ElementsAre("leg RECONNECTING g0 in 250ms: UPGRADE_REFUSED"));
   talk.first().Text(Numbered(1));
-  EXPECT_THAT(talk.After(250ms), ElementsAre(Entry(1)));
+  EXPECT_THAT(talk.After(250ms), ElementsAre(NumberedEntry(1)));
   talk.dialler.Accept();
   talk.peer().End();
   EXPECT_THAT(talk.Read(),
@@ -236,11 +212,11 @@ TEST(Rotation, TheNewTransportTakesThePlaceOfOneThatIsLost) {
   talk.Read();
   talk.first().Text(Numbered(1));
   talk.first().Close(1001, "bye");
-  EXPECT_THAT(talk.Read(), ElementsAre(Entry(1), "OPEN g2: PEER_CLOSED 1001 bye, met 0/0?",
+  EXPECT_THAT(talk.Read(), ElementsAre(NumberedEntry(1), "OPEN g2: PEER_CLOSED 1001 bye, met 0/0?",
                                        "leg CLOSED g1: PEER_CLOSED 1001 bye, 1 frames, 0 copies"));
   talk.peer().Text(Numbered(1));
   talk.peer().Text(Numbered(2));
-  EXPECT_THAT(talk.Read(), ElementsAre(Entry(2))) << "and a copy is still one";
+  EXPECT_THAT(talk.Read(), ElementsAre(NumberedEntry(2))) << "and a copy is still one";
   EXPECT_THAT(talk.After(1h), IsEmpty());
 }
 
@@ -296,7 +272,7 @@ TEST(Rotation, ANewTransportThatDiesInTheOverlapIsALossLikeAnyOther) {
   talk.peer().End();
   EXPECT_THAT(talk.Read(), ElementsAre(HasSubstr("RECONNECTING #")));
   talk.first().Text(Numbered(2));
-  EXPECT_THAT(talk.Read(), ElementsAre(Entry(2))) << "the old one is still read";
+  EXPECT_THAT(talk.Read(), ElementsAre(NumberedEntry(2))) << "the old one is still read";
   EXPECT_THAT(talk.After(30s), ElementsAre(HasSubstr("CONNECTING"), HasSubstr("leg CLOSED g1")));
   talk.dialler.Accept();
   EXPECT_THAT(talk.Read(), ElementsAre(HasSubstr("OPENING g3 blind"), "OPEN g3"));
@@ -368,7 +344,7 @@ TEST(Rotation, AnotherOwnerFindsItAsItIs) {
   talk.owner = std::make_unique<Subscriber>(talk.Open(Rotating()));
   talk.first().Text(Numbered(1));
   talk.peer().Text(Numbered(1));
-  EXPECT_THAT(talk.Read(), ElementsAre(Entry(1), "OPEN g2: RECONNECT_REQUESTED, met 1/1"));
+  EXPECT_THAT(talk.Read(), ElementsAre(NumberedEntry(1), "OPEN g2: RECONNECT_REQUESTED, met 1/1"));
 }
 
 TEST(Rotation, AnotherOwnerWithdrawsWhatWasStillToBeWrittenToTheOldTransport) {
@@ -387,100 +363,6 @@ TEST(Rotation, AnotherOwnerWithdrawsWhatWasStillToBeWrittenToTheOldTransport) {
   EXPECT_THAT(reader.Read(), ElementsAre("1 WRITTEN"));
   EXPECT_THAT(talk.first().Messages(), ElementsAre("under way"));
   EXPECT_THAT(talk.session().SetupKeys(), IsEmpty());
-}
-
-// ---- What begins it. ----
-
-TEST(Rotation, AgeBeginsIt) {
-  SessionOptions options = Rotating();
-  options.reconnect.max_age = 100s;
-  Rotation talk(options);
-  talk.time.Advance(95s);
-  EXPECT_EQ(talk.dialler.under_way(), 1u);
-  talk.dialler.Accept();
-  talk.first().Text(Numbered(1));
-  talk.peer().Text(Numbered(1));
-  EXPECT_THAT(talk.Read(), testing::Contains("OPEN g2: MAX_AGE, met 1/1"));
-  EXPECT_THAT(talk.After(1s), ElementsAre(HasSubstr("leg CLOSED g1: MAX_AGE")));
-  talk.time.Advance(94s);
-  EXPECT_EQ(talk.dialler.under_way(), 1u) << "each has its age";
-}
-
-TEST(Rotation, AFrameThatAnnouncesTheEndBeginsIt) {
-  SessionOptions options = Rotating();
-  options.reconnect.shutdown = {{"going away"}};
-  options.reconnect.stable_after = 0s;
-  Rotation talk(options);
-  talk.first().Text("going away in 10 s");
-  EXPECT_THAT(talk.Read(), ElementsAre("text going away in 10 s"));
-  talk.dialler.Accept();
-  talk.first().Text(Numbered(1));
-  talk.peer().Text(Numbered(1));
-  EXPECT_THAT(talk.Read(), testing::Contains("OPEN g2: SHUTDOWN_ANNOUNCED, met 1/1"));
-}
-
-TEST(Rotation, AnExchangeThatAnnouncesItsEndToEachTransportIsNotDialledWithoutAPause) {
-  SessionOptions options = Rotating();
-  options.reconnect.shutdown = {{"going away"}};
-  Rotation talk(options);
-  talk.first().Text("going away");
-  EXPECT_EQ(talk.dialler.under_way(), 0u);
-  talk.time.Advance(250ms);
-  EXPECT_EQ(talk.dialler.under_way(), 1u);
-}
-
-TEST(Rotation, WithoutMakeBeforeBreakTheAnnouncementBreaksFirst) {
-  SessionOptions options = PlainOptions();
-  options.reconnect.shutdown = {{"going away"}};
-  Rotation talk(options);
-  talk.first().Text("going away");
-  EXPECT_THAT(talk.Read(),
-              ElementsAre("text going away", "RECONNECTING #2 in 0ms: SHUTDOWN_ANNOUNCED 1000 ", "CONNECTING #2"));
-  talk.Connect();
-  talk.peer().Text("going away");
-  EXPECT_THAT(talk.Read(), ElementsAre("text going away", "RECONNECTING #3 in 250ms: SHUTDOWN_ANNOUNCED 1000 "))
-      << "but not again and again without a pause";
-}
-
-TEST(Rotation, ASilentTopicBeginsItAndTheOthersGoOn) {
-  SessionOptions options = Rotating();
-  options.topics = {{.key = "btc", .match = {{"btc"}}, .max_silence = 5s, .reconnect = true}};
-  options.reconnect.stable_after = 1s;
-  Rotation talk(options);
-  EXPECT_THAT(talk.After(5s), ElementsAre("topic btc stale, never"));
-  EXPECT_EQ(talk.dialler.under_way(), 1u);
-  talk.dialler.Accept();
-  talk.first().Text(Numbered(1));
-  talk.peer().Text(Numbered(1));
-  EXPECT_THAT(talk.Read(), testing::Contains("OPEN g2: TOPIC_STALE, met 1/1"));
-  EXPECT_FALSE(talk.session().topics().states()[0].stale) << "a new transport begins anew";
-}
-
-TEST(Rotation, ExchangesThatGoAwayAreDialledAgainAtOnce) {
-  for (const uint16_t code : {uint16_t{1001}, uint16_t{1012}}) {
-    Rotation talk(PlainOptions());
-    talk.first().Close(code, "restart");
-    EXPECT_THAT(talk.Read(), ElementsAre(HasSubstr("RECONNECTING #2 in 0ms: PEER_CLOSED"), "CONNECTING #2"));
-    talk.Connect();
-    talk.peer().Close(code, "restart");
-    EXPECT_THAT(talk.Read(), ElementsAre(HasSubstr("RECONNECTING #3 in 250ms: PEER_CLOSED")));
-  }
-  Rotation other(PlainOptions());
-  other.first().Close(1000);
-  EXPECT_THAT(other.Read(), ElementsAre(HasSubstr("RECONNECTING #2 in 250ms: PEER_CLOSED")));
-}
-
-TEST(Rotation, TheSecondTransportGoesToAnotherAddressIfThereIsOne) {
-  Rotation talk;
-  talk.session().Reconnect(0, /*make_before_break=*/true);
-  EXPECT_FALSE(talk.dialler.requests.back().avoid) << "the first one's is not known";
-  Testbed fresh;
-  fresh.dialler.prepare = [](Peer& peer) { peer.address = IpAddress::V4({192, 0, 2, 1}); };
-  Subscriber owner(fresh.Open(Rotating()));
-  owner.session().Begin();
-  fresh.dialler.Accept();
-  owner.session().Reconnect(0, /*make_before_break=*/true);
-  EXPECT_EQ(fresh.dialler.requests.back().avoid, IpAddress::V4({192, 0, 2, 1}));
 }
 
 }  // namespace

@@ -150,8 +150,8 @@ class Session(Reader):
         The new transport is OPEN later: on_state tells.
 
         make_before_break: dial it beside the old one, as Reconnect.make_before_break says: without a blind window.
-          StateChanged.overlap tells when it has taken the place, on_leg what becomes of the two. Nothing is done
-          without an OPEN transport, or while one is being replaced already.
+          StateChanged.overlap tells when it has taken the place, on_leg what becomes of the two. While one is being
+          replaced already nothing more is done; in its overlap, the next comes after it.
 
         Raises SendFailed if refused, OutcomeUnknown if the stream to the gateway is lost. Cancelling it does not undo
         it.

@@ -1,0 +1,104 @@
+// What makes a session take another transport, before the old one ends or at once.
+#include "support/rotation_testbed.h"
+
+namespace fairlead {
+namespace {
+
+using namespace std::chrono_literals;
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+TEST(Rotation, AgeBeginsIt) {
+  SessionOptions options = Rotating();
+  options.reconnect.max_age = 100s;
+  Rotation talk(options);
+  talk.time.Advance(95s);
+  EXPECT_EQ(talk.dialler.under_way(), 1u);
+  talk.dialler.Accept();
+  talk.first().Text(Numbered(1));
+  talk.peer().Text(Numbered(1));
+  EXPECT_THAT(talk.Read(), testing::Contains("OPEN g2: MAX_AGE, met 1/1"));
+  EXPECT_THAT(talk.After(1s), ElementsAre(HasSubstr("leg CLOSED g1: MAX_AGE")));
+  talk.time.Advance(94s);
+  EXPECT_EQ(talk.dialler.under_way(), 1u) << "each has its age";
+}
+
+TEST(Rotation, AFrameThatAnnouncesTheEndBeginsIt) {
+  SessionOptions options = Rotating();
+  options.reconnect.shutdown = {{"going away"}};
+  options.reconnect.stable_after = 0s;
+  Rotation talk(options);
+  talk.first().Text("going away in 10 s");
+  EXPECT_THAT(talk.Read(), ElementsAre("text going away in 10 s"));
+  talk.dialler.Accept();
+  talk.first().Text(Numbered(1));
+  talk.peer().Text(Numbered(1));
+  EXPECT_THAT(talk.Read(), testing::Contains("OPEN g2: SHUTDOWN_ANNOUNCED, met 1/1"));
+}
+
+TEST(Rotation, AnExchangeThatAnnouncesItsEndToEachTransportIsNotDialledWithoutAPause) {
+  SessionOptions options = Rotating();
+  options.reconnect.shutdown = {{"going away"}};
+  Rotation talk(options);
+  talk.first().Text("going away");
+  EXPECT_EQ(talk.dialler.under_way(), 0u);
+  talk.time.Advance(250ms);
+  EXPECT_EQ(talk.dialler.under_way(), 1u);
+}
+
+TEST(Rotation, WithoutMakeBeforeBreakTheAnnouncementBreaksFirst) {
+  SessionOptions options = PlainOptions();
+  options.reconnect.shutdown = {{"going away"}};
+  Rotation talk(options);
+  talk.first().Text("going away");
+  EXPECT_THAT(talk.Read(),
+              ElementsAre("text going away", "RECONNECTING #2 in 0ms: SHUTDOWN_ANNOUNCED 1000 ", "CONNECTING #2"));
+  talk.Connect();
+  talk.peer().Text("going away");
+  EXPECT_THAT(talk.Read(), ElementsAre("text going away", "RECONNECTING #3 in 250ms: SHUTDOWN_ANNOUNCED 1000 "))
+      << "but not again and again without a pause";
+}
+
+TEST(Rotation, ASilentTopicBeginsItAndTheOthersGoOn) {
+  SessionOptions options = Rotating();
+  options.topics = {{.key = "btc", .match = {{"btc"}}, .max_silence = 5s, .reconnect = true}};
+  options.reconnect.stable_after = 1s;
+  Rotation talk(options);
+  EXPECT_THAT(talk.After(5s), ElementsAre("topic btc stale, never"));
+  EXPECT_EQ(talk.dialler.under_way(), 1u);
+  talk.dialler.Accept();
+  talk.first().Text(Numbered(1));
+  talk.peer().Text(Numbered(1));
+  EXPECT_THAT(talk.Read(), testing::Contains("OPEN g2: TOPIC_STALE, met 1/1"));
+  EXPECT_FALSE(talk.session().topics().states()[0].stale) << "a new transport begins anew";
+}
+
+TEST(Rotation, ExchangesThatGoAwayAreDialledAgainAtOnce) {
+  for (const uint16_t code : {uint16_t{1001}, uint16_t{1012}}) {
+    Rotation talk(PlainOptions());
+    talk.first().Close(code, "restart");
+    EXPECT_THAT(talk.Read(), ElementsAre(HasSubstr("RECONNECTING #2 in 0ms: PEER_CLOSED"), "CONNECTING #2"));
+    talk.Connect();
+    talk.peer().Close(code, "restart");
+    EXPECT_THAT(talk.Read(), ElementsAre(HasSubstr("RECONNECTING #3 in 250ms: PEER_CLOSED")));
+  }
+  Rotation other(PlainOptions());
+  other.first().Close(1000);
+  EXPECT_THAT(other.Read(), ElementsAre(HasSubstr("RECONNECTING #2 in 250ms: PEER_CLOSED")));
+}
+
+TEST(Rotation, TheSecondTransportGoesToAnotherAddressIfThereIsOne) {
+  Rotation talk;
+  talk.session().Reconnect(0, /*make_before_break=*/true);
+  EXPECT_FALSE(talk.dialler.requests.back().avoid) << "the first one's is not known";
+  Testbed fresh;
+  fresh.dialler.prepare = [](Peer& peer) { peer.address = IpAddress::V4({192, 0, 2, 1}); };
+  Subscriber owner(fresh.Open(Rotating()));
+  owner.session().Begin();
+  fresh.dialler.Accept();
+  owner.session().Reconnect(0, /*make_before_break=*/true);
+  EXPECT_EQ(fresh.dialler.requests.back().avoid, IpAddress::V4({192, 0, 2, 1}));
+}
+
+}  // namespace
+}  // namespace fairlead
