@@ -6,7 +6,7 @@
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 FENCE = re.compile(r"^(?P<indent> {0,3})(?P<ticks>`{3,}|~{3,})\s*(?P<language>[\w+-]*)[^`]*$")
@@ -27,6 +27,7 @@ class Block:
     text: str
     not_run: str | None = None
     output: str | None = None
+    file: str | None = None
 
 
 @dataclass(frozen=True)
@@ -47,9 +48,9 @@ def blocks_of(page: str) -> list[Block]:
             if not blocks or blocks[-1].output is not None:
                 raise PageError(f"line {fenced.line}: there is no block before it that could have printed this")
             last = blocks.pop()
-            blocks.append(Block(last.line, last.language, last.text, last.not_run, fenced.text))
+            blocks.append(replace(last, output=fenced.text))
         elif fenced.language in RUN:
-            blocks.append(Block(fenced.line, fenced.language, fenced.text, _reason(fenced)))
+            blocks.append(Block(fenced.line, fenced.language, fenced.text, _reason(fenced), file=_file(fenced)))
         elif fenced.language in ("bash", "shell", "console", "py", "python3"):
             raise PageError(f"line {fenced.line}: write ```sh or ```python, else the block would not be executed")
     return blocks
@@ -62,6 +63,23 @@ def _reason(fenced: _Fenced) -> str | None:
     if not reason:
         raise PageError(f"line {fenced.line}: a block that is not run needs a reason: <!-- not run: REASON -->")
     return reason
+
+
+def _file(fenced: _Fenced) -> str | None:
+    if not fenced.comment.startswith("file"):
+        return None
+    name = fenced.comment.removeprefix("file").lstrip(": ")
+    if not re.fullmatch(r"\w+\.py", name):
+        raise PageError(f"line {fenced.line}: a file is named as <!-- file: adapter.py -->")
+    return name
+
+
+def files_of(page: str) -> dict[str, str]:
+    """Gives the files that the page holds, by name."""
+    files = {block.file: block.text for block in blocks_of(page) if block.file}
+    if len(files) != sum(block.file is not None for block in blocks_of(page)):
+        raise PageError("two blocks are the same file")
+    return files
 
 
 def _fenced(page: str) -> list[_Fenced]:

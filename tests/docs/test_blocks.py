@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.blocks import Block, PageError, blocks_of, matches, pages
+from tests.docs.blocks import Block, PageError, blocks_of, files_of, matches, pages
 from tests.docs.shell import BlockError, Shell
 
 PAGE = """\
@@ -62,6 +62,13 @@ def test_a_comment_belongs_to_the_block_directly_below() -> None:
     assert blocks_of(page)[0].not_run is None
 
 
+def test_files_are_blocks_with_a_name() -> None:
+    page = "<!-- file: one.py -->\n```python\n1\n```\n```python\n2\n```\n<!-- file: three.py -->\n```python\n3\n```\n"
+    assert files_of(page) == {"one.py": "1\n", "three.py": "3\n"}
+    with pytest.raises(PageError, match="two blocks are the same file"):
+        files_of(page + page)
+
+
 @pytest.mark.parametrize(
     "page",
     [
@@ -70,6 +77,8 @@ def test_a_comment_belongs_to_the_block_directly_below() -> None:
         "<!-- output -->\n```text\na\n```\n",
         "```sh\ntrue\n```\n<!-- output -->\n```json\n{}\n```\n",
         "```sh\ntrue\n```\n<!-- output -->\n```text\n```\n<!-- output -->\n```text\n```\n",
+        "<!-- file: -->\n```python\n1\n```\n",
+        "<!-- file: ../up.py -->\n```python\n1\n```\n",
         "```sh\ntrue\n",
         "```bash\ntrue\n```\n",
         "```py\n1\n```\n",
