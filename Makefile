@@ -118,7 +118,7 @@ test-e2e: build build/venv/.client build/tools/grpcurl ## Run the end-to-end tes
 
 test-docs: build build/venv/.client build/tools/grpcurl ## Execute the blocks of README.md and docs/
 	$(call STEP,pages)
-	@$(PYTEST) tests/docs/test_pages.py
+	@$(PYTEST) tests/docs --ignore tests/docs/test_blocks.py
 
 fuzz: build/fuzz/build.ninja build/venv/.ready ## Run the fuzz targets for FUZZ_SECONDS (600) each, two side by side
 	$(call STEP,build build/fuzz)
