@@ -26,7 +26,7 @@ from tests.e2e.processes import ROOT, eventually
 
 @needs_nautilus
 async def test_what_the_page_says_of_nautilus() -> None:
-    """Of WebSocketClient: threads, bytes, losses, pongs."""
+    """Threads, bytes, losses, pongs, suffixes, redirects."""
     pyo3 = importlib.import_module("nautilus_trader.core.nautilus_pyo3")
     seen: list[tuple[type, bool]] = []
     back: list[None] = []
@@ -78,6 +78,20 @@ async def test_what_the_page_says_of_nautilus() -> None:
         exchange.accept("refuse")
         with pytest.raises(pyo3.WebSocketClientError):
             await connected("/idle")
+        exchange.accept("normal")
+
+        address = exchange.tcp.removeprefix("tcp://")
+        config = pyo3.SocketConfig(address, False, b"\n", seen.append, heartbeat=(1, b"beat"))
+        socket = await pyo3.SocketClient.connect(config)
+        await socket.send(exchange.preamble("/idle?delimiter=%0A").removesuffix(b"\n"))
+        await eventually(lambda: exchange.connection()["frames"], "its heartbeat comes with the suffix")
+        await socket.close()
+
+        http = pyo3.HttpClient()
+        exchange.command("POST", "/answer", {"text": "HTTP/1.1 302 -\r\nLocation: /depth\r\nContent-Length: 0\r\n\r\n"})
+        reply = await http.request(pyo3.HttpMethod.GET, exchange.http + "/echo")
+        assert (reply.status, reply.headers) == (200, {})
+        assert exchange.http_requests()[-1]["target"] == "/depth"
 
 
 @pytest.mark.parametrize("method", ["put", "delete", "post"])
