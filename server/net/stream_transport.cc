@@ -94,7 +94,7 @@ class Stream : public std::enable_shared_from_this<Stream> {
         return false;
       }
       if (!*frame) return true;
-      listener_->Received(FrameKind::kBinary, std::string(**frame));
+      listener_->Received(FrameKind::kBinary, **frame);
       if (ended_) return false;
     }
   }

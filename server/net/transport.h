@@ -19,7 +19,8 @@ class Transport {
  public:
   class Listener {
    public:
-    virtual void Received(FrameKind kind, std::string payload) = 0;
+    // The payload is there until it returns.
+    virtual void Received(FrameKind kind, std::string_view payload) = 0;
     // What is received from here on came with one read, until ReadEnds: what has to be done once need not be done for
     // each frame. Not every transport says so; a frame outside stands for itself. ReadEnds comes unless the transport
     // is destroyed before, and never after Ended.

@@ -176,9 +176,9 @@ class Connection : public std::enable_shared_from_this<Connection> {
           if (pong_ || sent_ < out_.size()) Flush();
           return !ended_;
         case WebSocketReader::Found::kMessage: {
-          std::string payload = reader_->TakePayload();
+          const std::string_view payload = reader_->payload();
           delivered += payload.size();
-          listener_->Received(reader_->kind(), std::move(payload));
+          listener_->Received(reader_->kind(), payload);
           if (ended_ || delivered < kTurnPayloadBytes || bytes.empty()) break;
           kept_ = bytes;
           listener_->ReadEnds();

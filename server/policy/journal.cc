@@ -15,6 +15,7 @@ uint64_t Journal::Append(Entry entry) {
   entry.bytes_before = bytes_ever_;
   bytes_ever_ += cost;
   bytes_ += cost;
+  if (const FrameEntry* frame = entry.frame()) entry.what = blocks_.Append(frame->kind, frame->payload, now);
   entries_.push_back(std::move(entry));
   ++head_;
   Shrink(limits_.bytes);
@@ -34,6 +35,7 @@ void Journal::Shrink(size_t bytes) {
 
 void Journal::EvictOldest() {
   bytes_ -= Cost(entries_.front());
+  if (entries_.front().frame() != nullptr) blocks_.Release();
   entries_.pop_front();
 }
 

@@ -9,8 +9,8 @@
 #include <variant>
 
 #include "base/failure.h"
-#include "base/frame.h"
 #include "base/time.h"
+#include "policy/frame_blocks.h"
 #include "policy/lifecycle.h"
 
 namespace fairlead {
@@ -44,11 +44,6 @@ struct LegChange {
   uint64_t copies = 0;
 };
 
-struct FrameEntry {
-  FrameKind kind = FrameKind::kText;
-  std::string payload;
-};
-
 // All but frames are rare: they live apart, so that a frame's entry stays small.
 struct Entry {
   uint64_t generation = 0;
@@ -73,8 +68,8 @@ class Journal {
 
   explicit Journal(Limits limits) : limits_(limits) {}
 
-  // Numbers and keeps the entry; returns its sequence. What no longer fits is evicted from the tail; the newest entry
-  // always stays.
+  // Numbers and keeps the entry, and a copy of its frame; returns its sequence. What no longer fits is evicted from the
+  // tail; the newest entry always stays.
   uint64_t Append(Entry entry);
   // From the next entry on.
   void Adopt(Limits limits) { limits_ = limits; }
@@ -88,6 +83,8 @@ class Journal {
   size_t bytes() const { return bytes_; }
   // Of the entries from this sequence on, as far as it holds them.
   size_t BytesFrom(uint64_t sequence) const;
+  // What its frames take of memory, if nobody else shares their blocks.
+  size_t block_bytes() const { return blocks_.held(); }
   // oldest() <= sequence <= head().
   const Entry& at(uint64_t sequence) const { return entries_[sequence - oldest()]; }
 
@@ -97,6 +94,7 @@ class Journal {
 
   Limits limits_;
   std::deque<Entry> entries_;
+  FrameBlocks blocks_;
   uint64_t head_ = 0;
   size_t bytes_ = 0;
   uint64_t bytes_ever_ = 0;

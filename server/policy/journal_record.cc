@@ -322,7 +322,7 @@ std::optional<Entry> SegmentReader::Next() {
   switch (type) {
     case kText:
     case kBinary:
-      entry.what = FrameEntry{type == kText ? FrameKind::kText : FrameKind::kBinary, std::string(input.Rest())};
+      entry.what = FrameEntry(type == kText ? FrameKind::kText : FrameKind::kBinary, input.Rest());
       break;
     case kStateChange:
       entry.what = ReadStateChange(input);

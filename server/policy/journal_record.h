@@ -73,7 +73,7 @@ class SegmentReader {
   const std::optional<SegmentHeader>& header() const { return header_; }
   // Of the entry that Next gives.
   uint64_t sequence() const { return sequence_; }
-  // The next entry; absent where the whole part ends.
+  // The next entry, whose frame is in the text; absent where the whole part ends.
   std::optional<Entry> Next();
   // Passes over the next entry; false where the whole part ends.
   bool Skip();

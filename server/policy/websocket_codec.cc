@@ -14,6 +14,7 @@ constexpr uint8_t kMasked = 0x80;
 constexpr uint8_t kLengthIn2 = 126;
 constexpr uint8_t kLengthIn8 = 127;
 constexpr size_t kMaxReason = 123;
+constexpr size_t kKeptBytes = 4 << 10;  // Of memory, between two messages.
 constexpr const char* kNotUtf8 = "a text message is not UTF-8";
 
 bool IsControl(Opcode opcode) { return static_cast<uint8_t>(opcode) >= 8; }
@@ -41,6 +42,7 @@ WebSocketReader::WebSocketReader(uint64_t max_message_bytes, const std::optional
 }
 
 WebSocketReader::Found WebSocketReader::Next(std::string_view& input) {
+  if (!in_message_ && payload_.capacity() > kKeptBytes) payload_ = {};
   for (;;) {
     if (violation_) return Found::kViolation;
     if (!in_payload_) {
@@ -57,12 +59,6 @@ WebSocketReader::Found WebSocketReader::Next(std::string_view& input) {
     in_payload_ = false;
     if (const Found found = EndFrame(); found != Found::kNothing) return found;
   }
-}
-
-std::string WebSocketReader::TakePayload() {
-  // What grew as it came may have grown too far.
-  if (payload_.capacity() - payload_.size() > payload_.size() / 4 + 64) payload_.shrink_to_fit();
-  return std::exchange(payload_, {});
 }
 
 bool WebSocketReader::GatherHeader(std::string_view& input) {
@@ -87,6 +83,7 @@ bool WebSocketReader::BeginFrame(size_t header_bytes) {
   const bool compressed = (header_[0] & kCompressed) != 0;
   const size_t length_bytes = header_bytes - 2;
   left_ = length_bytes == 0 ? header_[1] & ~kMasked : BigEndian(header_.data() + 2, length_bytes);
+  frame_bytes_ = left_;
 
   if ((header_[0] & kReserved & ~kCompressed) != 0) return Violate("a reserved bit is set");
   if ((header_[1] & kMasked) != 0) return Violate("a frame is masked");
@@ -108,9 +105,7 @@ bool WebSocketReader::BeginFrame(size_t header_bytes) {
     return false;
   }
   if (compressed_) return true;
-  if (left_ > max_message_bytes_ - payload_.size()) return TooLong();
-  payload_.reserve(payload_.size() + left_);
-  return true;
+  return left_ <= max_message_bytes_ - payload_.size() || TooLong();
 }
 
 bool WebSocketReader::BeginMessage(Opcode opcode, bool compressed) {
@@ -119,6 +114,7 @@ bool WebSocketReader::BeginMessage(Opcode opcode, bool compressed) {
   in_message_ = true;
   compressed_ = compressed;
   kind_ = opcode == Opcode::kText ? FrameKind::kText : FrameKind::kBinary;
+  whole_.reset();
   payload_.clear();
   utf8_ = {};
   return true;
@@ -131,21 +127,28 @@ bool WebSocketReader::TakePiece(std::string_view piece) {
     control_size_ += piece.size();
     return true;
   }
-  const size_t before = payload_.size();
-  auto verdict = Inflater::Verdict::kGood;
   if (compressed_) {
-    verdict = inflater_->Feed(piece, payload_, max_message_bytes_);
+    const size_t before = payload_.size();
+    const auto verdict = inflater_->Feed(piece, payload_, max_message_bytes_);
+    return CheckText(Inflated(before)) && Check(verdict);
+  }
+  const bool is_all = left_ == 0 && final_ && opcode_ != Opcode::kContinuation && piece.size() == frame_bytes_;
+  if (is_all) {
+    whole_ = piece;
   } else {
+    payload_.reserve(payload_.size() + piece.size() + left_);
     payload_.append(piece);
   }
-  return CheckText(before) && Check(verdict);
+  return CheckText(piece);
 }
 
-bool WebSocketReader::CheckText(size_t from) {
-  // What is beyond the limit has another fault.
-  const std::string_view text = std::string_view(payload_).substr(0, max_message_bytes_);
-  if (kind_ != FrameKind::kText || utf8_.Feed(text.substr(from))) return true;
-  return Violate(kNotUtf8, kPayloadInconsistent);
+// What is beyond the limit has another fault.
+std::string_view WebSocketReader::Inflated(size_t from) const {
+  return std::string_view(payload_).substr(0, max_message_bytes_).substr(from);
+}
+
+bool WebSocketReader::CheckText(std::string_view more) {
+  return kind_ != FrameKind::kText || utf8_.Feed(more) || Violate(kNotUtf8, kPayloadInconsistent);
 }
 
 WebSocketReader::Found WebSocketReader::EndFrame() {
@@ -161,9 +164,11 @@ WebSocketReader::Found WebSocketReader::EndFrame() {
   }
   if (!final_) return Found::kNothing;
   in_message_ = false;
-  const size_t before = payload_.size();
-  const auto verdict = compressed_ ? inflater_->Finish(payload_, max_message_bytes_) : Inflater::Verdict::kGood;
-  if (!CheckText(before) || !Check(verdict)) return Found::kViolation;
+  if (compressed_) {
+    const size_t before = payload_.size();
+    const auto verdict = inflater_->Finish(payload_, max_message_bytes_);
+    if (!CheckText(Inflated(before)) || !Check(verdict)) return Found::kViolation;
+  }
   if (kind_ == FrameKind::kText && !utf8_.complete()) {
     Violate(kNotUtf8, kPayloadInconsistent);
     return Found::kViolation;
@@ -203,6 +208,7 @@ bool WebSocketReader::Violate(const char* what, uint16_t close_code) {
   violation_ = {
       {Reason::kProtocolError, Phase::kUnspecified, std::string("the exchange broke the WebSocket protocol: ") + what},
       close_code};
+  whole_.reset();
   payload_ = {};
   return false;
 }
@@ -211,6 +217,7 @@ bool WebSocketReader::TooLong() {
   violation_ = {{Reason::kMessageTooLong, Phase::kUnspecified,
                  "a message is longer than websocket.max_message_bytes, " + std::to_string(max_message_bytes_)},
                 kMessageTooBig};
+  whole_.reset();
   payload_ = {};
   return false;
 }

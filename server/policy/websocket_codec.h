@@ -23,7 +23,7 @@ inline constexpr uint16_t kMessageTooBig = 1009;
 // Section 5.2.
 enum class Opcode : uint8_t { kContinuation = 0, kText = 1, kBinary = 2, kClose = 8, kPing = 9, kPong = 10 };
 
-// What one connection receives. Holds no more than one message, and nothing between two.
+// What one connection receives. Holds no more than one message, and next to nothing between two.
 class WebSocketReader {
  public:
   // max_message_bytes holds for what is delivered, and within reason for what that is inflated from. Absent terms: what
@@ -40,9 +40,9 @@ class WebSocketReader {
   // After kClose and kViolation there is no more to read.
   Found Next(std::string_view& input);
 
-  // kMessage.
+  // kMessage: until the next call, and as long as the input is there.
   FrameKind kind() const { return kind_; }
-  std::string TakePayload();
+  std::string_view payload() const { return whole_ ? *whole_ : payload_; }
   // kPing and kPong: until the next call.
   std::string_view control() const { return {control_.data(), control_size_}; }
   // kClose: 1005 if the peer gave none.
@@ -56,8 +56,9 @@ class WebSocketReader {
   bool BeginFrame(size_t header_bytes);
   bool BeginMessage(Opcode opcode, bool compressed);
   bool TakePiece(std::string_view piece);
-  // Of the message's text, what begins there is new.
-  bool CheckText(size_t from);
+  // Of what has been inflated, what begins there is new.
+  std::string_view Inflated(size_t from) const;
+  bool CheckText(std::string_view more);
   Found EndFrame();
   bool CheckClose();
   bool Check(Inflater::Verdict verdict);
@@ -73,12 +74,14 @@ class WebSocketReader {
   bool in_payload_ = false;
   bool final_ = false;
   Opcode opcode_ = Opcode::kContinuation;
-  uint64_t left_ = 0;  // Of its payload.
+  uint64_t frame_bytes_ = 0;  // Its payload's,
+  uint64_t left_ = 0;         // and what is still to come of that.
   // The message that it belongs to; control frames may come between its frames.
   bool in_message_ = false;
   bool compressed_ = false;
   FrameKind kind_ = FrameKind::kText;
-  std::string payload_;
+  std::optional<std::string_view> whole_;  // The payload, where the input holds all of it, as it is.
+  std::string payload_;                    // Else: what there is of it so far.
   Utf8 utf8_;
   // The control frame that is being read, or was found.
   std::array<char, 125> control_{};

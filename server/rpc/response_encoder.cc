@@ -1,36 +1,19 @@
 #include "rpc/response_encoder.h"
 
-#include <bit>
-#include <cstring>
 #include <utility>
 
 namespace fairlead {
 namespace {
 
-static_assert(std::endian::native == std::endian::little, "fixed64 columns are copied as they are");
-
 // Tags of length-delimited fields (protobuf's wire type 2).
 constexpr char kEvents = v1::AttachResponse::kEventsFieldNumber << 3 | 2;
 constexpr char kBatch = v1::Event::kBatchFieldNumber << 3 | 2;
 constexpr char kRuns = v1::Batch::kRunsFieldNumber << 3 | 2;
-constexpr char kPayloads = v1::Batch::kPayloadsFieldNumber << 3 | 2;
+static_assert(kPayloadTag == (v1::Batch::kPayloadsFieldNumber << 3 | 2));
 constexpr char kTimes = v1::Batch::kReceiveTimesUnixNsFieldNumber << 3 | 2;
 
-void Varint(std::string& out, uint64_t value) {
-  while (value >= 0x80) {
-    out.push_back(static_cast<char>(value | 0x80));
-    value >>= 7;
-  }
-  out.push_back(static_cast<char>(value));
-}
-
-size_t VarintBytes(uint64_t value) { return (static_cast<size_t>(std::bit_width(value | 1)) + 6) / 7; }
-
-// A slice that owns the text.
-grpc::Slice ToSlice(std::string text) {
-  auto* owned = new std::string(std::move(text));
-  return {owned->data(), owned->size(), [](void* held) { delete static_cast<std::string*>(held); }, owned};
-}
+// Less than this is copied: a slice of its own costs more. Measured, docs/adr/0012.
+constexpr size_t kShortBytes = 512;
 
 }  // namespace
 
@@ -41,13 +24,17 @@ void ResponseEncoder::Frame(uint32_t channel, uint64_t sequence, const Entry& en
                        runs_.back().first_sequence + runs_.back().count == sequence;
   if (!extends) runs_.push_back({channel, sequence, 0, frame.kind, entry.generation});
   ++runs_.back().count;
-  payloads_.push_back(kPayloads);
-  Varint(payloads_, frame.payload.size());
-  payloads_ += frame.payload;
-  const auto time = static_cast<uint64_t>(entry.time.time_since_epoch().count());
-  char encoded[sizeof(time)];
-  std::memcpy(encoded, &time, sizeof(time));
-  times_.append(encoded, sizeof(time));
+
+  const FrameEntry placed =
+      frame.block != nullptr ? frame : (lone_ ? *lone_ : lone_.emplace()).Append(frame.kind, frame.payload, entry.time);
+  const std::string_view encoded = placed.encoded();
+  const bool follows = !ranges_.empty() && ranges_.back().block == placed.block &&
+                       ranges_.back().first + ranges_.back().count == placed.index;
+  if (!follows) ranges_.push_back({placed.block, placed.index, 0, encoded.data(), 0});
+  ++ranges_.back().count;
+  ranges_.back().bytes += encoded.size();
+  ++batch_frames_;
+  payloads_bytes_ += encoded.size();
   ++frames_;
   bytes_ += frame.payload.size() + 16;
 }
@@ -56,7 +43,7 @@ void ResponseEncoder::Event(const v1::Event& event) {
   CloseBatch();
   const std::string encoded = event.SerializeAsString();
   open_.push_back(kEvents);
-  Varint(open_, encoded.size());
+  AppendVarint(open_, encoded.size());
   open_ += encoded;
   bytes_ += encoded.size() + 8;
 }
@@ -73,26 +60,48 @@ void ResponseEncoder::CloseBatch() {
     proto.set_generation(run.generation);
     const std::string encoded = proto.SerializeAsString();
     runs.push_back(kRuns);
-    Varint(runs, encoded.size());
+    AppendVarint(runs, encoded.size());
     runs += encoded;
   }
-  const size_t batch = runs.size() + payloads_.size() + 1 + VarintBytes(times_.size()) + times_.size();
+  const size_t times = batch_frames_ * sizeof(uint64_t);
+  const size_t batch = runs.size() + payloads_bytes_ + 1 + VarintBytes(times) + times;
   open_.push_back(kEvents);
-  Varint(open_, 1 + VarintBytes(batch) + batch);
+  AppendVarint(open_, 1 + VarintBytes(batch) + batch);
   open_.push_back(kBatch);
-  Varint(open_, batch);
+  AppendVarint(open_, batch);
   open_ += runs;
-  slices_.push_back(ToSlice(std::exchange(open_, {})));
-  slices_.push_back(ToSlice(std::exchange(payloads_, {})));
+  for (const Range& range : ranges_) Append(*range.block, range.payloads, range.bytes);
   open_.push_back(kTimes);
-  Varint(open_, times_.size());
-  open_ += std::exchange(times_, {});
+  AppendVarint(open_, times);
+  for (const Range& range : ranges_)
+    Append(*range.block, range.block->times() + range.first, range.count * sizeof(uint64_t));
   runs_.clear();
+  ranges_.clear();
+  batch_frames_ = 0;
+  payloads_bytes_ = 0;
+}
+
+void ResponseEncoder::Append(const FrameBlock& block, const void* begin, size_t bytes) {
+  if (bytes < kShortBytes) {
+    open_.append(static_cast<const char*>(begin), bytes);
+    return;
+  }
+  CloseSlice();
+  auto* const shared = new std::shared_ptr<const FrameBlock>(block.shared_from_this());
+  slices_.emplace_back(
+      const_cast<void*>(begin), bytes,  // gRPC only reads it.
+      [](void* held) { delete static_cast<std::shared_ptr<const FrameBlock>*>(held); }, shared);
+}
+
+void ResponseEncoder::CloseSlice() {
+  if (open_.empty()) return;
+  slices_.emplace_back(open_);
+  open_.clear();
 }
 
 grpc::ByteBuffer ResponseEncoder::Finish() {
   CloseBatch();
-  if (!open_.empty()) slices_.push_back(ToSlice(std::exchange(open_, {})));
+  CloseSlice();
   grpc::ByteBuffer message(slices_.data(), slices_.size());
   slices_.clear();
   frames_ = 0;

@@ -1,10 +1,12 @@
-// Builds one AttachResponse in wire format. Frames are gathered into Batches, whose columns are written as they come: a
-// frame is copied once, and nothing is walked twice, as encoding protobuf's own objects would.
+// Builds one AttachResponse in wire format. Frames are gathered into Batches, whose columns stand ready in the
+// journal's blocks: what lies there in one piece becomes one slice, shared with the journal and with all who are sent
+// the same. Only the runs, in which the channel stands, are encoded for each stream.
 #pragma once
 
 #include <fairlead/v1/session.pb.h>
 #include <grpcpp/support/byte_buffer.h>
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,7 +16,7 @@ namespace fairlead {
 
 class ResponseEncoder {
  public:
-  // In the order in which they are to be read.
+  // In the order in which they are to be read. The journal has not changed before Finish.
   void Frame(uint32_t channel, uint64_t sequence, const Entry& entry);
   void Event(const v1::Event& event);
 
@@ -34,14 +36,27 @@ class ResponseEncoder {
     FrameKind kind = FrameKind::kText;
     uint64_t generation = 0;
   };
+  // Frames that lie behind each other in a block.
+  struct Range {
+    const FrameBlock* block = nullptr;
+    uint32_t first = 0;
+    uint32_t count = 0;
+    const char* payloads = nullptr;
+    size_t bytes = 0;
+  };
   void CloseBatch();
+  // Of memory that belongs to the block.
+  void Append(const FrameBlock& block, const void* begin, size_t bytes);
+  void CloseSlice();
 
   std::vector<grpc::Slice> slices_;
   std::string open_;  // Encoded, not yet a slice.
   // The batch that is being gathered.
   std::vector<Run> runs_;
-  std::string payloads_;
-  std::string times_;
+  std::vector<Range> ranges_;
+  size_t batch_frames_ = 0;
+  size_t payloads_bytes_ = 0;
+  std::optional<FrameBlocks> lone_;  // Of frames that are in no block.
   size_t frames_ = 0;
   size_t bytes_ = 0;
 };

@@ -69,9 +69,9 @@ bool TailStream::Fill() {
   *response_.mutable_receive_time() = ToTimestamp(entry->time);
   if (const FrameEntry* frame = entry->frame()) {
     if (frame->kind == FrameKind::kText) {
-      response_.set_text(frame->payload);
+      response_.set_text(std::string(frame->payload));
     } else {
-      response_.set_binary(frame->payload);
+      response_.set_binary(std::string(frame->payload));
     }
   } else if (const auto* change = std::get_if<std::unique_ptr<StateChange>>(&entry->what)) {
     *response_.mutable_state_changed() = ToProto(0, response_.sequence(), **change);

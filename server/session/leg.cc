@@ -169,14 +169,14 @@ void Leg::ReadEnds() {
   listener_.ReadEnds();
 }
 
-void Leg::Received(FrameKind kind, std::string payload) {
+void Leg::Received(FrameKind kind, std::string_view payload) {
   last_heard_ = read_ ? read_->heard : timers_.WallNow();
-  // The matches look at the payload before the session takes it; what follows from them comes after it.
+  // The matches look at the payload first; what follows from them comes when the session has taken it.
   heartbeat_->Received(payload, read_ ? read_->now : timers_.Now());
   const Setup::Verdict verdict = setup_ && !leaving() ? setup_->Received(payload) : Setup::Verdict::kWait;
   ++received_frames_;
   if (ready_) ++received_since_ready_;
-  listener_.Received(*this, kind, std::move(payload), last_heard_);
+  listener_.Received(*this, kind, payload, last_heard_);
   GoOn(verdict);
 }
 

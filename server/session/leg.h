@@ -44,7 +44,8 @@ class Leg final : private Transport::Listener {
     // What is received in between came with one read.
     virtual void ReadBegins() = 0;
     virtual void ReadEnds() = 0;
-    virtual void Received(Leg& leg, FrameKind kind, std::string payload, WallTime heard) = 0;
+    // The payload is there until it returns.
+    virtual void Received(Leg& leg, FrameKind kind, std::string_view payload, WallTime heard) = 0;
     // The pong to a ping of the owner's.
     virtual void Ponged(std::string_view payload, Duration round_trip) = 0;
     virtual void Written(Leg& leg, const Outgoing& item) = 0;
@@ -121,7 +122,7 @@ class Leg final : private Transport::Listener {
   // From the transport.
   void ReadBegins() override;
   void ReadEnds() override;
-  void Received(FrameKind kind, std::string payload) override;
+  void Received(FrameKind kind, std::string_view payload) override;
   void Ponged(std::string_view payload) override;
   void Written() override;
   void Ended(const Loss& loss) override;

@@ -289,17 +289,16 @@ void Session::ReadEnds() {
   if (read && read->entries > 0) WakeSubscriptions(read->entries, read->bytes);
 }
 
-void Session::Received(Leg& leg, FrameKind kind, std::string payload, WallTime heard) {
+void Session::Received(Leg& leg, FrameKind kind, std::string_view payload, WallTime heard) {
   ++counts_.received_frames;
   counts_.received_bytes += payload.size();
-  const size_t bytes = payload.size();
   const bool announced = options_.reconnect.shutdown(payload);
   const bool copy =
       copies_ && !options_.heartbeat.keepalive(payload) && copies_->IsCopy(leg.lane(), payload, around_.timers.Now());
   if (!copy) {
     const std::vector<size_t> back =
         topics_.empty() ? std::vector<size_t>() : topics_.Received(payload, around_.timers.Now(), heard);
-    Append({.generation = leg.generation(), .time = heard, .what = FrameEntry{kind, std::move(payload)}}, bytes);
+    Append({.generation = leg.generation(), .time = heard, .what = FrameEntry(kind, payload)}, payload.size());
     for (const size_t index : back) TellTopic(index);
     if (!back.empty()) ArmTopics();
   }

@@ -121,7 +121,7 @@ class Session final : public std::enable_shared_from_this<Session>, private Leg:
   void Aged(Leg& leg) override;
   void ReadBegins() override;
   void ReadEnds() override;
-  void Received(Leg& leg, FrameKind kind, std::string payload, WallTime heard) override;
+  void Received(Leg& leg, FrameKind kind, std::string_view payload, WallTime heard) override;
   void Ponged(std::string_view payload, Duration round_trip) override;
   void Written(Leg& leg, const Outgoing& item) override;
   void OutboxChanged() override;

@@ -9,19 +9,20 @@
 namespace fairlead {
 namespace {
 
-Entry Draw(FuzzInput& input) {
+// The text outlives it.
+Entry Draw(FuzzInput& input, std::string& text) {
   Entry entry{.generation = input.Byte(), .time = WallTime(Duration(input.Byte())), .what = FrameEntry{}};
   const uint8_t choice = input.Byte();
-  const std::string text = input.Text();
+  text = input.Text();
   const std::optional<Failure> failure =
       (choice & 4) == 0 ? std::nullopt
                         : std::optional(Failure{Reason::kPeerClosed, Phase::kReplied, text, Duration(choice), text});
   switch (choice % 4) {
     case 0:
-      entry.what = FrameEntry{FrameKind::kText, text};
+      entry.what = FrameEntry(FrameKind::kText, text);
       break;
     case 1:
-      entry.what = FrameEntry{FrameKind::kBinary, text};
+      entry.what = FrameEntry(FrameKind::kBinary, text);
       break;
     case 2:
       entry.what = std::make_unique<StateChange>(StateChange{
@@ -45,7 +46,9 @@ void Run(FuzzInput input) {
   std::string bytes = EncodeHeader({.first = first, .epoch = input.Text(), .identity = input.Text(), .session = "md"});
   std::vector<std::string> written;
   for (int count = input.Byte() % 8; count > 0; --count) {
-    written.push_back(Encoded(first + written.size(), Draw(input)));
+    std::string text;
+    const Entry entry = Draw(input, text);
+    written.push_back(Encoded(first + written.size(), entry));
     bytes += written.back();
   }
   // Cut, and overwritten here and there.

@@ -26,7 +26,7 @@ std::string Read(std::string_view bytes, size_t piece, const std::optional<Defla
       found += "\n" + std::to_string(static_cast<int>(next)) + " ";
       switch (next) {
         case WebSocketReader::Found::kMessage: {
-          const std::string payload = reader.TakePayload();
+          const std::string_view payload = reader.payload();
           if (payload.size() > kMaxMessageBytes) std::abort();
           if (reader.kind() == FrameKind::kText && !IsUtf8(payload)) std::abort();
           found += payload;

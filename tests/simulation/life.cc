@@ -35,7 +35,7 @@ Life::Life(Scene& scene, const std::shared_ptr<Session>& session)
 uint64_t Life::Fingerprint(const Entry& entry) {
   uint64_t sum = Mix(entry.generation, static_cast<uint64_t>(entry.time.time_since_epoch().count()));
   if (const FrameEntry* frame = entry.frame())
-    return Mix(sum, std::hash<std::string>{}(frame->payload) + static_cast<uint64_t>(frame->kind)) | 1;
+    return Mix(sum, std::hash<std::string_view>{}(frame->payload) + static_cast<uint64_t>(frame->kind)) | 1;
   if (const auto* change = std::get_if<std::unique_ptr<StateChange>>(&entry.what)) {
     sum = Mix(sum, static_cast<uint64_t>((*change)->state) + 16 * (*change)->attempt + 1024 * (*change)->close_code);
     if ((*change)->cause) sum = Mix(sum, std::hash<std::string>{}((*change)->cause->message));

@@ -256,12 +256,12 @@ class Line final : private Transport::Listener {
   }
   void ReadBegins() override { EXPECT_FALSE(std::exchange(reading_, true)) << "a read within a read"; }
   void ReadEnds() override { EXPECT_TRUE(std::exchange(reading_, false)) << "no read to end"; }
-  void Received(FrameKind kind, std::string payload) override {
+  void Received(FrameKind kind, std::string_view payload) override {
     bool drop = false;
     {
       const std::lock_guard lock(mutex_);
       EXPECT_FALSE(abandoned_) << "a frame after the transport was dropped";
-      frames_.push_back({kind, std::move(payload)});
+      frames_.push_back({kind, std::string(payload)});
       drop = frames_.size() == drop_at_frame_;
       abandoned_ = abandoned_ || drop;
     }

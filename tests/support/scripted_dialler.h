@@ -57,8 +57,8 @@ class Peer {
   }
   size_t pings() const { return writes.size() - Messages().size(); }
 
-  void Text(std::string payload) {
-    if (live()) listener_->Received(FrameKind::kText, std::move(payload));
+  void Text(std::string_view payload) {
+    if (live()) listener_->Received(FrameKind::kText, payload);
   }
   // What comes in between came with one read.
   void BeginRead() {
@@ -67,8 +67,8 @@ class Peer {
   void EndRead() {
     if (live()) listener_->ReadEnds();
   }
-  void Binary(std::string payload) {
-    if (live()) listener_->Received(FrameKind::kBinary, std::move(payload));
+  void Binary(std::string_view payload) {
+    if (live()) listener_->Received(FrameKind::kBinary, payload);
   }
   void Pong(const std::string& payload) {
     if (live()) listener_->Ponged(payload);

@@ -56,7 +56,7 @@ inline std::string Describe(const LegChange& change, uint64_t generation) {
 
 inline std::string Describe(const Entry& entry) {
   if (const FrameEntry* frame = entry.frame())
-    return (frame->kind == FrameKind::kText ? "text " : "binary ") + frame->payload;
+    return (frame->kind == FrameKind::kText ? "text " : "binary ") + std::string(frame->payload);
   if (const auto* change = std::get_if<std::unique_ptr<StateChange>>(&entry.what)) return Describe(**change);
   if (const auto* topic = std::get_if<std::unique_ptr<TopicChange>>(&entry.what))
     return "topic " + (*topic)->key + ((*topic)->stale ? " stale" : " heard") + ((*topic)->last_heard ? "" : ", never");

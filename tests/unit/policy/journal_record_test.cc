@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "support/kept_text.h"
 #include "support/random.h"
 #include "support/subscriber.h"
 
@@ -23,8 +24,9 @@ const SegmentHeader kHeader{
     .first = 7, .ordinal = 3, .epoch = "e-1", .identity = std::string("any\0\n/..", 8), .session = "md"};
 
 Entry Frame(FrameKind kind, std::string payload) {
-  return {
-      .generation = 4, .time = WallTime(Duration(1234567890123456789)), .what = FrameEntry{kind, std::move(payload)}};
+  return {.generation = 4,
+          .time = WallTime(Duration(1234567890123456789)),
+          .what = FrameEntry(kind, Kept(std::move(payload)))};
 }
 
 Entry FullStateChange() {

@@ -11,8 +11,9 @@ using namespace std::chrono_literals;
 
 constexpr WallTime kStart{1h};
 
-Entry Frame(std::string payload, WallTime time = kStart) {
-  return {.generation = 1, .time = time, .what = FrameEntry{FrameKind::kText, std::move(payload)}};
+// The payload outlives it.
+Entry Frame(std::string_view payload, WallTime time = kStart) {
+  return {.generation = 1, .time = time, .what = FrameEntry(FrameKind::kText, payload)};
 }
 Entry Change(WallTime time = kStart) { return {.time = time, .what = std::make_unique<StateChange>()}; }
 
@@ -106,7 +107,8 @@ TEST(Journal, KeepsItsPromisesWhateverHappens) {
       if (draws.OneIn(20)) {
         journal.Shrink(draws.Below(4000));
       } else {
-        Entry entry = draws.OneIn(4) ? Change(now) : Frame(draws.Text(600), now);
+        const std::string text = draws.Text(600);
+        Entry entry = draws.OneIn(4) ? Change(now) : Frame(text, now);
         sizes.push_back(64 + (entry.frame() == nullptr ? 0 : entry.frame()->payload.size()));
         times.push_back(now);
         EXPECT_EQ(journal.Append(std::move(entry)), ++head) << "without holes";

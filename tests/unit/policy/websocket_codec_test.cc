@@ -52,7 +52,7 @@ struct Reading {
           EXPECT_TRUE(bytes.empty()) << "left something";
           return lines;
         case Found::kMessage:
-          lines.push_back((reader.kind() == FrameKind::kText ? "text " : "binary ") + reader.TakePayload());
+          lines.push_back((reader.kind() == FrameKind::kText ? "text " : "binary ") + std::string(reader.payload()));
           break;
         case Found::kPing:
           lines.push_back("ping " + std::string(reader.control()));
@@ -136,7 +136,7 @@ TEST(WebSocketReader, GivesPayloadsThatHoldNoMoreThanTheyNeed) {
   bytes += Frame(kFinal, "");
   std::string_view input = bytes;
   ASSERT_EQ(reader.Next(input), Found::kMessage);
-  const std::string payload = reader.TakePayload();
+  const std::string payload(reader.payload());
   EXPECT_EQ(payload.size(), 99'900u);
   EXPECT_LE(payload.capacity(), payload.size() + payload.size() / 4 + 64);
 }

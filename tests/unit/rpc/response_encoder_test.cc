@@ -3,6 +3,7 @@
 #include <google/protobuf/util/message_differencer.h>
 #include <gtest/gtest.h>
 
+#include "support/kept_text.h"
 #include "support/random.h"
 
 namespace fairlead {
@@ -36,7 +37,7 @@ class Reference {
       run->set_generation(entry.generation);
     }
     run->set_count(run->count() + 1);
-    batch_->add_payloads(entry.frame()->payload);
+    batch_->add_payloads(std::string(entry.frame()->payload));
     batch_->add_receive_times_unix_ns(static_cast<uint64_t>(entry.time.time_since_epoch().count()));
   }
   void Event(const v1::Event& event) {
@@ -57,10 +58,11 @@ void ExpectSame(const v1::AttachResponse& actual, const v1::AttachResponse& expe
       << expected.ShortDebugString().substr(0, 500);
 }
 
-Entry Frame(std::string payload, FrameKind kind = FrameKind::kText, uint64_t generation = 1) {
+// The payload outlives it.
+Entry Frame(std::string_view payload, FrameKind kind = FrameKind::kText, uint64_t generation = 1) {
   return {.generation = generation,
           .time = WallTime(std::chrono::nanoseconds(1'700'000'000'123'456'789)),
-          .what = FrameEntry{kind, std::move(payload)}};
+          .what = FrameEntry(kind, payload)};
 }
 v1::Event GapEvent(uint32_t channel) {
   v1::Event event;
@@ -124,7 +126,8 @@ TEST(ResponseEncoder, LengthsAreRightWhereTheyTakeAnotherByte) {
     for (size_t size = boundary - 64; size < boundary + 4; ++size) {
       ResponseEncoder encoder;
       Reference reference;
-      const Entry entry = Frame(std::string(size, 'x'));
+      const std::string text(size, 'x');
+      const Entry entry = Frame(text);
       encoder.Frame(1, 1, entry);
       reference.Frame(1, 1, entry);
       ExpectSame(Parse(encoder.Finish()), reference.response());
@@ -155,7 +158,7 @@ TEST(ResponseEncoder, MakesWhatProtobufWouldMake) {
         reference.Event(event);
         continue;
       }
-      Entry entry = Frame(draws.Text(draws.OneIn(20) ? 20'000 : 200),
+      Entry entry = Frame(Kept(draws.Text(draws.OneIn(20) ? 20'000 : 200)),
                           draws.OneIn(5) ? FrameKind::kBinary : FrameKind::kText, draws.Below(3));
       entry.time += std::chrono::nanoseconds(draws.Below(UINT64_MAX >> 2));
       sequence += draws.OneIn(10) ? draws.Below(1000) : 1;
@@ -166,6 +169,101 @@ TEST(ResponseEncoder, MakesWhatProtobufWouldMake) {
       EXPECT_GE(encoder.bytes(), payload_bytes);
     }
     ExpectSame(Parse(encoder.Finish()), reference.response());
+  });
+}
+
+// ---- From a journal: without a copy a frame, and once for all subscribers. ----
+
+std::vector<grpc::Slice> Slices(const grpc::ByteBuffer& message) {
+  std::vector<grpc::Slice> slices;
+  EXPECT_TRUE(message.Dump(&slices).ok());
+  return slices;
+}
+size_t Bytes(const std::vector<grpc::Slice>& slices) {
+  size_t bytes = 0;
+  for (const grpc::Slice& slice : slices) bytes += slice.size();
+  return bytes;
+}
+// Of the message: how many bytes are the very ones at which the journal's frames lie.
+size_t SharedBytes(const std::vector<grpc::Slice>& slices, const Journal& journal) {
+  size_t shared = 0;
+  for (const grpc::Slice& slice : slices) {
+    const auto* const begin = reinterpret_cast<const char*>(slice.begin());
+    bool is_shared = false;
+    for (uint64_t at = journal.oldest(); at <= journal.head(); ++at) {
+      const FrameEntry* frame = journal.at(at).frame();
+      is_shared = is_shared ||
+                  (frame != nullptr && frame->payload.data() > begin && frame->payload.data() < begin + slice.size());
+    }
+    if (is_shared) shared += slice.size();
+  }
+  return shared;
+}
+
+grpc::ByteBuffer Encoded(uint32_t channel, const Journal& journal) {
+  ResponseEncoder encoder;
+  for (uint64_t at = journal.oldest(); at <= journal.head(); ++at) encoder.Frame(channel, at, journal.at(at));
+  return encoder.Finish();
+}
+
+TEST(ResponseEncoder, WhatTheJournalHoldsIsNotCopied) {
+  Journal journal({});
+  for (int i = 0; i < 1000; ++i) journal.Append(Frame(std::string(200, 'a')));
+  const std::vector<grpc::Slice> slices = Slices(Encoded(1, journal));
+  EXPECT_GE(SharedBytes(slices, journal), 1000u * 203) << "payloads, with tag and length";
+  EXPECT_LE(Bytes(slices) - SharedBytes(slices, journal), 1000u * 8 + 64) << "the times, and a few lengths";
+  EXPECT_LE(slices.size(), 20u) << "of some 64 KiB, not of a frame";
+}
+
+TEST(ResponseEncoder, AllSubscribersAreSentTheSameBytes) {
+  Journal journal({});
+  for (int i = 0; i < 300; ++i) journal.Append(Frame(std::string(200, 'a')));
+  const std::vector<grpc::Slice> first = Slices(Encoded(1, journal));
+  const std::vector<grpc::Slice> second = Slices(Encoded(2, journal));
+  ASSERT_EQ(first.size(), second.size());
+  size_t same = 0;
+  for (size_t i = 0; i < first.size(); ++i) {
+    if (first[i].begin() == second[i].begin()) same += first[i].size();
+  }
+  EXPECT_LE(Bytes(first) - same, 1024u) << "but for the runs, and what is too short to share";
+}
+
+TEST(ResponseEncoder, AMessageOutlivesWhatTheJournalHasForgotten) {
+  grpc::ByteBuffer message;
+  {
+    Journal journal({.bytes = 100'000});
+    for (int i = 0; i < 300; ++i) journal.Append(Frame(std::to_string(i) + std::string(200, 'a')));
+    message = Encoded(1, journal);
+    for (int i = 0; i < 3000; ++i) journal.Append(Frame(std::string(200, 'b')));
+  }
+  const v1::AttachResponse response = Parse(message);
+  ASSERT_EQ(response.events(0).batch().payloads_size(), 300);
+  for (int i = 0; i < 300; ++i)
+    EXPECT_EQ(response.events(0).batch().payloads(i), std::to_string(i) + std::string(200, 'a'));
+}
+
+TEST(ResponseEncoder, MakesOfAJournalWhatProtobufWouldMake) {
+  ForEachSeed(200, [](Draws& draws) {
+    Journal journal({.bytes = draws.Between(200, 300'000)});
+    ResponseEncoder encoder;
+    Reference reference;
+    uint64_t next = 1;
+    for (uint64_t step = draws.Below(600); step > 0; --step) {
+      const std::string text = draws.Text(draws.OneIn(50) ? 100'000 : draws.OneIn(5) ? 3000 : 50);
+      Entry entry = Frame(text, draws.OneIn(20) ? FrameKind::kBinary : FrameKind::kText);
+      entry.time += std::chrono::nanoseconds(draws.Below(UINT64_MAX >> 2));
+      if (draws.OneIn(30)) entry.what = std::make_unique<StateChange>();
+      journal.Append(std::move(entry));
+      if (!draws.OneIn(40)) continue;
+      const auto channel = static_cast<uint32_t>(draws.Below(3));
+      for (next = std::max(next, journal.oldest()); next <= journal.head(); ++next) {
+        if (journal.at(next).frame() == nullptr) continue;
+        encoder.Frame(channel, next, journal.at(next));
+        reference.Frame(channel, next, journal.at(next));
+      }
+      ExpectSame(Parse(encoder.Finish()), reference.response());
+      reference = {};
+    }
   });
 }
 

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/log.h"
+#include "support/kept_text.h"
 #include "support/scratch.h"
 #include "support/subscriber.h"
 #include "support/virtual_time.h"
@@ -25,10 +26,14 @@ using testing::SizeIs;
 
 constexpr size_t kFrameBytes = 1000;
 
+Entry Text(std::string payload) {
+  return {
+      .generation = 1, .time = VirtualTime::kWallStart, .what = FrameEntry(FrameKind::kText, Kept(std::move(payload)))};
+}
 Entry Numbered(uint64_t number) {
   std::string payload = std::to_string(number);
   payload.resize(kFrameBytes, ' ');
-  return {.generation = 1, .time = VirtualTime::kWallStart, .what = FrameEntry{FrameKind::kText, std::move(payload)}};
+  return Text(std::move(payload));
 }
 
 class JournalDirectoryTest : public testing::Test {
@@ -160,9 +165,7 @@ TEST_F(JournalDirectoryTest, SegmentsLeaveWithTheRing) {
 TEST_F(JournalDirectoryTest, AFrameLongerThanASegmentHasOneOfItsOwn) {
   const auto directory = Open(path());
   const auto writer = directory->Keep("dev", "md", "one");
-  Entry entry = Numbered(1);
-  std::get<FrameEntry>(entry.what).payload.assign(5 * kMiB, 'x');
-  writer->Append(1, entry, 1);
+  writer->Append(1, Text(std::string(5 * kMiB, 'x')), 1);
   Write(*writer, 2, 3);
   const auto journals = directory->Behind("dev", "md", "one", 0, "");
   ASSERT_THAT(journals, SizeIs(1));
@@ -252,9 +255,7 @@ TEST_F(JournalDirectoryTest, WithoutRoomTheJournalGoesOnInMemoryAlone) {
   const auto directory = Open(path(), {.max_bytes = kLeastSegmentBytes});
   const auto writer = directory->Keep("dev", "md", "one");
   Write(*writer, 1, 10);
-  Entry entry = Numbered(11);
-  std::get<FrameEntry>(entry.what).payload.assign(kLeastSegmentBytes, 'x');
-  writer->Append(11, entry, 1);
+  writer->Append(11, Text(std::string(kLeastSegmentBytes, 'x')), 1);
   EXPECT_TRUE(writer->failed());
   Write(*writer, 12, 20);
   EXPECT_EQ(directory->totals().failed, 1u);
