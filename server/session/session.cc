@@ -120,8 +120,7 @@ void Session::Enter(StateChange change) {
     case State::kOpen:
       topics_.Begin(around_.timers.Now());
       ArmTopics();
-      for (Outgoing& item : waiting_.Release()) leg_->Bind(std::move(item));
-      ArmExpiry();
+      ReleaseWaiting();
       return DialSecond();
     case State::kWaiting:
       return;

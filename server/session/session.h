@@ -162,6 +162,7 @@ class Session final : public std::enable_shared_from_this<Session>, private Leg:
   void Accept(Outgoing item, uint64_t generation, Duration max_wait);
   Result<void> CheckRoom(const Outgoing& item) const;
   void AnswerStep(SendCommand command);
+  void ReleaseWaiting();
   void ArmExpiry();
   void CheckTopics();
   void ArmTopics();

@@ -82,6 +82,12 @@ Result<void> Session::CheckRoom(const Outgoing& item) const {
   return {};
 }
 
+// There is an OPEN transport for what waited for one.
+void Session::ReleaseWaiting() {
+  for (Outgoing& item : waiting_.Release()) leg_->Bind(std::move(item));
+  ArmExpiry();
+}
+
 void Session::ArmExpiry() {
   const std::optional<SteadyTime> next = waiting_.NextDeadline();
   if (!next) return expiry_timer_->Cancel();

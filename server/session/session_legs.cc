@@ -122,6 +122,7 @@ void Session::TakePlace(const Loss& old) {
   const uint64_t copies = copies_ ? copies_->met() : 0;
   Announce(lifecycle_.Replaced(around_.timers.Now(), second_opened_at_, leg_->generation(), old,
                                {.frames = leg_->received_frames(), .copies = copies, .may_be_missing = copies == 0}));
+  ReleaseWaiting();  // Of those that came while the old one was being ended.
   if (old.cause.reason != Reason::kTopicStale) return;
   topics_.Begin(around_.timers.Now());
   ArmTopics();
@@ -149,7 +150,9 @@ void Session::OwnOver(const Leg& gone, const Loss& loss) {
   topics_.Stop();
   topic_timer_->Cancel();
   Enter(lifecycle_.Lost(now, loss, around_.random()));
-  if (second_ && state() == State::kReconnecting) AdoptSecond();
+  if (!second_ || state() != State::kReconnecting) return;
+  if (!second_->leaving()) return AdoptSecond();
+  retiring_ = std::exchange(second_, nullptr);  // What ends already is no way on.
 }
 
 // It is on its way: that is faster than another dial.
@@ -172,10 +175,12 @@ void Session::AgreeOnLegs() {
       if (leg->ready()) copies_->Open(leg->lane(), around_.timers.Now());
     }
   }
-  if (second_ && !WantsSecond()) {
+  // Also while its own is being ended: then the second is to take its place.
+  if (second_ && options_.legs != 2 && !rotation_) {
     if (second_->connected()) {
       second_->Close({.cause = {Reason::kSuperseded, Phase::kUnspecified, "the new owner wants one leg"}});
     } else {
+      if (copies_) copies_->End(second_->lane(), around_.timers.Now());
       second_.reset();
     }
   }
@@ -192,7 +197,8 @@ void Session::FollowFrame(Leg& leg, bool announced) {
     leg.Close({.cause = cause});
   }
   Leg* other = &leg == leg_.get() ? second_.get() : leg_.get();
-  const bool both = copies_ && second_ && other->ready() && leg.ready() && !other->leaving() && !leg.leaving();
+  // While it closes its own may be gone, and the second still brings.
+  const bool both = copies_ && leg_ && second_ && other->ready() && leg.ready() && !other->leaving() && !leg.leaving();
   if (!both || options_.max_leg_lag == Duration::zero()) return;
   if (copies_->Behind(other->lane(), around_.timers.Now()) <= options_.max_leg_lag) return;
   const Failure cause{Reason::kLegLags, Phase::kUnspecified,

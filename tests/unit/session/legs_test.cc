@@ -303,6 +303,39 @@ TEST(Legs, TheSessionEndsWhenBothHaveSaidGoodbye) {
               ElementsAre(HasSubstr("leg CLOSED g2"), HasSubstr("CLOSED: CLOSED"), "ended: CLOSED, closed"));
 }
 
+TEST(Legs, WhileItClosesTheOneThatStaysMayStillBringFrames) {
+  Legs talk;
+  talk.leg(1).says_goodbye = talk.leg(2).says_goodbye = false;
+  talk.session().Close({Reason::kClosed, Phase::kUnspecified, "enough"});
+  talk.leg(1).End();
+  talk.leg(2).Text(Numbered(1));
+  EXPECT_THAT(talk.Read(), ElementsAre(NumberedEntry(1)));
+  talk.leg(2).End();
+  EXPECT_THAT(talk.Read(),
+              ElementsAre(HasSubstr("leg CLOSED g2"), HasSubstr("CLOSED: CLOSED"), "ended: CLOSED, closed"));
+}
+
+TEST(Legs, WhatWaitedWhileTheFirstWasBeingEndedGoesToTheSecond) {
+  Legs talk;
+  talk.leg(1).says_goodbye = false;
+  talk.session().Reconnect(0);
+  talk.Send({.id = 1, .payload = "order", .max_wait = 5s});
+  EXPECT_THAT(talk.Read(), IsEmpty());
+  talk.leg(1).End();
+  EXPECT_THAT(talk.Read(), Contains("1 WRITTEN"));
+  EXPECT_THAT(talk.leg(2).Messages(), ElementsAre("order"));
+}
+
+TEST(Legs, AnotherOwnerOfTwoKeepsTheSecondWhileTheFirstIsBeingEnded) {
+  Legs talk;
+  talk.leg(1).says_goodbye = false;
+  talk.session().Reconnect(0);
+  talk.owner = std::make_unique<Subscriber>(talk.Open(TwoLegs()));
+  EXPECT_FALSE(talk.leg(2).goodbye);
+  talk.leg(1).End();
+  EXPECT_THAT(talk.Read(), Contains(HasSubstr("OPEN g2: RECONNECT_REQUESTED")));
+}
+
 TEST(Legs, ASilentTopicOnBothGetsANewLegAndThenTheOther) {
   SessionOptions options = TwoLegs();
   options.topics = {{.key = "btc", .match = {{"btc"}}, .max_silence = 5s, .reconnect = true}};

@@ -238,6 +238,25 @@ TEST(Rotation, OneThatIsNotSetUpYetIsTheNextTransportOfAnOutage) {
   EXPECT_EQ(talk.dialler.requests.size(), 2u);
 }
 
+// Its refused login would end the session, whose own transport nobody refused.
+TEST(Rotation, OneThatIsBeingEndedIsNoNextTransport) {
+  SessionOptions options = Rotating();
+  options.setup = {{.key = "login", .payload = "do login", .expect = {{"welcome"}}, .reject = {{"refused"}}}};
+  Rotation talk(options);
+  talk.peer().Text("welcome");
+  talk.Rotate();
+  talk.peer().says_goodbye = false;
+  talk.peer().Text("refused");
+  talk.Read();
+  talk.first().End();
+  EXPECT_THAT(talk.Read(), ElementsAre(HasSubstr("RECONNECTING #2 in")));
+  talk.dialler.peers[1]->End();
+  EXPECT_THAT(talk.Read(), ElementsAre(HasSubstr("leg CLOSED g2: SETUP_REJECTED")));
+  talk.time.Advance(1min);
+  talk.dialler.Accept();
+  EXPECT_THAT(talk.Read(), ElementsAre(HasSubstr("CONNECTING #2"), HasSubstr("OPENING g3")));
+}
+
 TEST(Rotation, OneThatIsStillDialledIsTheNextTransportOfAnOutage) {
   Rotation talk;
   talk.session().Reconnect(0, /*make_before_break=*/true);
