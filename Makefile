@@ -9,6 +9,8 @@ MAKEFLAGS += --no-builtin-rules
 
 PYTHON := build/venv/bin/python
 JOBS ?= $(shell nproc)
+# Processes that run end-to-end tests: half as many again as cores, as tests wait now and then.
+TESTERS ?= $(shell expr \( $(JOBS) \* 3 + 1 \) / 2)
 FUZZ_SECONDS ?= 600
 PYTEST := $(PYTHON) -m pytest -c tests/pyproject.toml
 PROTOS := $(shell find proto -name '*.proto')
@@ -102,7 +104,7 @@ test-asan: build/asan/build.ninja build/venv/.client ## Run the C++ tests, and t
 	$(call STEP,C++ tests with AddressSanitizer and UndefinedBehaviorSanitizer)
 	@$(SANITIZERS) ctest --test-dir build/asan --output-on-failure --no-tests=error -j$(JOBS)
 	$(call STEP,bad input with AddressSanitizer and UndefinedBehaviorSanitizer)
-	@$(SANITIZERS) FAIRLEAD_BUILD=build/asan $(PYTEST) tests/e2e -m bad_input
+	@$(SANITIZERS) FAIRLEAD_BUILD=build/asan $(PYTEST) tests/e2e -m bad_input -n $(TESTERS)
 
 test-python: build/venv/.client build/venv-oldest/.client ## Run the client's own tests (newest and oldest gRPC) and those of lint, docs and bench
 	$(call STEP,Python client with the newest gRPC)
@@ -114,7 +116,7 @@ test-python: build/venv/.client build/venv-oldest/.client ## Run the client's ow
 
 test-e2e: build build/venv/.client build/tools/grpcurl ## Run the end-to-end tests on the real binaries
 	$(call STEP,end-to-end tests)
-	@$(PYTEST) tests/exchange tests/e2e -n $(JOBS)
+	@$(PYTEST) tests/exchange tests/e2e -n $(TESTERS)
 
 test-docs: build build/venv/.client build/tools/grpcurl ## Execute the blocks of README.md and docs/
 	$(call STEP,pages)
