@@ -32,10 +32,13 @@ std::expected<std::string, std::string> ReadFile(const std::string& path, std::s
   errno = 0;
   std::ifstream file(path, std::ios::binary);
   if (!file) return std::unexpected(std::strerror(errno));
-  std::string text(max_bytes + 1, '\0');
-  file.read(text.data(), static_cast<std::streamsize>(text.size()));
+  // Without zeros first: the bound is large, and files are small.
+  std::string text;
+  text.resize_and_overwrite(max_bytes + 1, [&file](char* bytes, std::size_t most) {
+    file.read(bytes, static_cast<std::streamsize>(most));
+    return static_cast<std::size_t>(file.gcount());
+  });
   if (file.bad()) return std::unexpected(std::strerror(errno));
-  text.resize(static_cast<std::size_t>(file.gcount()));
   if (text.size() > max_bytes) return std::unexpected(absl::StrFormat("has more than %d bytes", max_bytes));
   return text;
 }

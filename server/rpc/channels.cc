@@ -332,16 +332,7 @@ bool Channels::Take(Channel& channel, ResponseEncoder& encoder) {
       encoder.Frame(channel.number, sequence, *entry);
     } else {
       v1::Event event;
-      if (const auto* change = std::get_if<std::unique_ptr<StateChange>>(&entry->what)) {
-        *event.mutable_state_changed() = ToProto(channel.number, sequence, **change);
-      } else if (const auto* topic = std::get_if<std::unique_ptr<TopicChange>>(&entry->what)) {
-        *event.mutable_topic_changed() = ToProto(channel.number, sequence, entry->generation, **topic);
-      } else if (const auto* leg = std::get_if<std::unique_ptr<LegChange>>(&entry->what)) {
-        *event.mutable_leg_changed() = ToProto(channel.number, sequence, entry->generation, **leg);
-      } else {
-        *event.mutable_command_result() = ToProto(channel.number, sequence, entry->generation,
-                                                  *std::get<std::unique_ptr<CommandResult>>(entry->what));
-      }
+      SetEntry(event, channel.number, sequence, *entry);
       encoder.Event(event);
     }
     subscription.Advance();

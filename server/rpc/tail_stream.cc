@@ -73,15 +73,8 @@ bool TailStream::Fill() {
     } else {
       response_.set_binary(std::string(frame->payload));
     }
-  } else if (const auto* change = std::get_if<std::unique_ptr<StateChange>>(&entry->what)) {
-    *response_.mutable_state_changed() = ToProto(0, response_.sequence(), **change);
-  } else if (const auto* topic = std::get_if<std::unique_ptr<TopicChange>>(&entry->what)) {
-    *response_.mutable_topic_changed() = ToProto(0, response_.sequence(), entry->generation, **topic);
-  } else if (const auto* leg = std::get_if<std::unique_ptr<LegChange>>(&entry->what)) {
-    *response_.mutable_leg_changed() = ToProto(0, response_.sequence(), entry->generation, **leg);
   } else {
-    *response_.mutable_command_result() =
-        ToProto(0, response_.sequence(), entry->generation, *std::get<std::unique_ptr<CommandResult>>(entry->what));
+    SetEntry(response_, /*channel=*/0, response_.sequence(), *entry);
   }
   subscription_->Advance();
   ++written_;

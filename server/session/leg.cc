@@ -177,7 +177,9 @@ void Leg::Received(FrameKind kind, std::string_view payload) {
   ++received_frames_;
   if (ready_) ++received_since_ready_;
   listener_.Received(*this, kind, payload, last_heard_);
-  GoOn(verdict);
+  // The same frame may have been the reason to leave: then it opens nothing. That a login was refused counts all the
+  // same.
+  if (!leaving() || verdict == Setup::Verdict::kRejected) GoOn(verdict);
 }
 
 void Leg::Ponged(std::string_view payload) {

@@ -12,11 +12,15 @@
 namespace fairlead {
 namespace {
 
-// An end that we, or the adapter, asked for.
-bool IsWanted(Reason reason) {
-  return reason == Reason::kClosed || reason == Reason::kDetached || reason == Reason::kDraining ||
-         reason == Reason::kReconnectRequested || reason == Reason::kMaxAge || reason == Reason::kNoOwner ||
-         reason == Reason::kShutdownAnnounced;
+// An end that the adapter, or the operator, asked for.
+bool IsGoodbye(Reason reason) {
+  return reason == Reason::kClosed || reason == Reason::kDetached || reason == Reason::kDraining;
+}
+
+// An end of a transport that was asked for or foreseen.
+bool IsExpected(Reason reason) {
+  return IsGoodbye(reason) || reason == Reason::kReconnectRequested || reason == Reason::kMaxAge ||
+         reason == Reason::kNoOwner || reason == Reason::kShutdownAnnounced;
 }
 
 }  // namespace
@@ -134,7 +138,7 @@ void Session::Enter(StateChange change) {
 void Session::Announce(const StateChange& change) {
   if (change.cause) {
     last_failure_ = change.cause;
-    Log(IsWanted(change.cause->reason) ? Level::kInfo : Level::kWarn, "session.state",
+    Log(IsExpected(change.cause->reason) ? Level::kInfo : Level::kWarn, "session.state",
         {{"session", name_},
          {"identity", identity_},
          {"state", Name(change.state)},
@@ -262,7 +266,7 @@ void Session::End(const Failure& cause) {
   expiry_timer_->Cancel();
   for (Subscription* subscription : subscriptions_) subscription->EndWith({cause, /*session_closed=*/true});
   // What ended by itself is kept for those who were not there.
-  if (options_.linger == Duration::zero() || IsWanted(cause.reason)) {
+  if (options_.linger == Duration::zero() || IsGoodbye(cause.reason)) {
     linger_timer_->Cancel();
     on_gone_(*this);
   } else {

@@ -59,6 +59,36 @@ TEST(Rotation, WithoutMakeBeforeBreakTheAnnouncementBreaksFirst) {
       << "but not again and again without a pause";
 }
 
+TEST(Rotation, AFrameThatEndsTheSetupAndAnnouncesTheEndOpensNothing) {
+  SessionOptions options = PlainOptions();
+  options.setup = {{.key = "login", .payload = "do login", .expect = {{"welcome"}}}};
+  options.reconnect.shutdown = {{"going away"}};
+  Rotation talk(options);
+  talk.Read();
+  talk.peer().Text("welcome, and going away");
+  EXPECT_THAT(talk.Read(),
+              ElementsAre("text welcome, and going away", HasSubstr("RECONNECTING #2 in 250ms: SHUTDOWN_ANNOUNCED")));
+}
+
+TEST(Rotation, AnAnnouncedEndWithoutReconnectIsKeptForThoseWhoWereNotThere) {
+  SessionOptions options = PlainOptions();
+  options.reconnect.shutdown = {{"going away"}};
+  options.linger = 30s;
+  Rotation talk(options);
+  talk.first().says_goodbye = false;
+  talk.first().Text("going away");
+  options.reconnect.enabled = false;
+  auto next = std::make_unique<Subscriber>(talk.Open(options));
+  talk.first().Close(1000);
+  EXPECT_TRUE(next->session().closed());
+  EXPECT_EQ(next->session().last_failure()->reason, Reason::kShutdownAnnounced);
+  next.reset();
+  talk.time.Advance(29s);
+  EXPECT_EQ(talk.registry.size(), 1u);
+  talk.time.Advance(1s);
+  EXPECT_EQ(talk.registry.size(), 0u);
+}
+
 TEST(Rotation, ASilentTopicBeginsItAndTheOthersGoOn) {
   SessionOptions options = Rotating();
   options.topics = {{.key = "btc", .match = {{"btc"}}, .max_silence = 5s, .reconnect = true}};
