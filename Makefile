@@ -19,7 +19,7 @@ BUILD = flock build/$(1).lock cmake --build build/$(1)
 STEP = @echo "==> $(1)"
 SANITIZERS := UBSAN_OPTIONS=print_stacktrace=1 ASAN_SYMBOLIZER_PATH=/usr/bin/llvm-symbolizer-19
 
-.PHONY: help setup build demo test test-cpp test-asan test-python test-e2e test-docs fuzz mutants proof bench bench-quick lint format clean
+.PHONY: help setup build demo test test-cpp test-asan test-python test-e2e test-docs image image-check fuzz mutants proof bench bench-quick lint format clean
 
 help: ## Tell what there is to make
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -90,7 +90,7 @@ demo: build/venv/.client build/release/build.ninja ## Watch an adapter stream th
 
 # One after the other, also under `make -j`: tests measure time.
 test: ## Run all tests
-	@$(MAKE) --no-print-directory -j1 build test-cpp test-python test-e2e test-docs test-asan
+	@$(MAKE) --no-print-directory -j1 build test-cpp test-python test-e2e test-docs image-check test-asan
 	$(call STEP,all tests passed)
 
 test-cpp: build ## Run the C++ tests
@@ -121,6 +121,15 @@ test-e2e: build build/venv/.client build/tools/grpcurl ## Run the end-to-end tes
 test-docs: build build/venv/.client build/tools/grpcurl ## Execute the blocks of README.md and docs/
 	$(call STEP,pages)
 	@$(PYTEST) tests/docs --ignore tests/docs/test_blocks.py
+
+image-check: build/release/build.ninja build/venv/.client ## Run the demo with the image's files alone, and read the systemd unit (half a minute)
+	$(call STEP,build the gateway and the simulated exchange)
+	@$(call BUILD,release) --target fairlead exchange
+	$(call STEP,image and systemd unit)
+	@$(PYTEST) tests/deploy
+
+image: ## Build the image with docker, podman or buildah (deploy/Dockerfile; BASE and IMAGE may be given)
+	@deploy/image/build
 
 fuzz: build/fuzz/build.ninja build/venv/.ready ## Run the fuzz targets for FUZZ_SECONDS (600) each, two side by side
 	$(call STEP,build build/fuzz)

@@ -81,7 +81,7 @@ def _breaking(root: Path) -> list[str]:
 
 def shell(root: Path) -> list[str]:
     """bash itself is the parser: a script that runs rarely should not fail for a missing quote when it does."""
-    scripts = [path for path in (*select(root, "tests/setup", ""), *select(root, ".ci", "")) if path.suffix == ""]
+    scripts = [path for folder in ("tests/setup", "deploy/image", ".ci") for path in select(root, folder, "")]
     return [complaint for script in scripts for complaint in command(root, "bash", "-n", script)]
 
 
