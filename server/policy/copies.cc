@@ -15,7 +15,10 @@ void Copies::Begin(size_t lane) {
 
 void Copies::Join(size_t lane) {
   met_ = 0;
-  for (auto& [key, known] : known_) known.brought[lane] = keys_.of_payload() ? known.passed : 0;
+  for (auto& [key, known] : known_) {
+    known.brought[lane] = keys_.of_payload() ? known.passed : 0;
+    known.came[lane] = false;
+  }
 }
 
 void Copies::Open(size_t lane, SteadyTime now) {
@@ -49,9 +52,10 @@ bool Copies::IsCopy(size_t lane, std::string_view payload, SteadyTime now) {
     due_.push_back({now, *key});
   }
   known.seen_at = now;
+  known.came[lane] = true;
   const bool copy = ++known.brought[lane] <= known.passed;
   if (copy) {
-    ++met_;
+    if (known.came[1 - lane]) ++met_;
     ++own.copies;
     const Duration lag = now - known.passed_at;
     if (own.lags.size() < kLags) {

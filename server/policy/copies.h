@@ -59,8 +59,8 @@ class Copies {
   };
   Tally TallyOf(size_t lane, SteadyTime now);
 
-  // Since the latest Join: how many were copies, on either lane. Not zero: the two bring the same stream, and nothing
-  // between the one and the other is missing.
+  // Since the latest Join: how many were copies of what the other one had brought. Not zero: the two bring the same
+  // stream, and nothing between the one and the other is missing.
   uint64_t met() const { return met_; }
 
   size_t keys() const { return known_.size(); }
@@ -72,7 +72,8 @@ class Copies {
     SteadyTime seen_at;
     uint32_t passed = 0;
     std::array<uint32_t, 2> brought = {};
-    SteadyTime since;  // When it was first seen.
+    std::array<bool, 2> came = {};  // On the latest transport of each lane; one before it proves nothing of it.
+    SteadyTime since;               // When it was first seen.
   };
   struct Lane {
     bool begun = false;

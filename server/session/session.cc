@@ -237,6 +237,7 @@ void Session::Close(Failure cause, const CloseCommand& close) {
   retry_timer_->Cancel();
   rotation_.reset();
   StopSecond();
+  overlap_timer_->Cancel();
   end_ = {.cause = std::move(cause)};
   bool saying = false;
   for (std::unique_ptr<Leg>* leg : {&leg_, &second_, &retiring_}) {

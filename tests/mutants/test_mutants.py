@@ -30,6 +30,8 @@ def test_no_part_is_spared() -> None:
         "heartbeat",
         "session",
         "session_commands",
+        "session_legs",
+        "copies",
         "subscription",
     }
 

@@ -128,9 +128,10 @@ void Adapter::Ponged(Subscription& /*subscription*/, std::string_view payload, D
   scene_.Unless(ping != nullptr && ping->owner == number_, "adapter ", number_, " is told another's pong");
   if (ping == nullptr || ping->begun_on == nullptr) return scene_.Unless(false, "a pong of what was never written");
   scene_.Unless(!std::exchange(ping->ponged, true), "two pongs for ", ping->number);
-  scene_.Unless(ping->number > last_ping_, "a pong of what an earlier one answered");
+  uint64_t& last_ping = last_ping_[ping->begun_on->generation()];
+  scene_.Unless(ping->number > last_ping, "a pong of what an earlier one answered");
   scene_.Unless(round_trip == scene_.now() - ping->begun_at, "a round trip of ", round_trip.count(), " ns");
-  last_ping_ = ping->number;
+  last_ping = ping->number;
 }
 
 }  // namespace fairlead::simulation

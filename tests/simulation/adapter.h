@@ -1,6 +1,7 @@
 // A channel's reader: may be slow, held, superseded, and leave. Complains of what it is given.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -50,7 +51,7 @@ class Adapter final : private Subscription::Listener {
   uint64_t next_ = 1;
   bool woken_ = true;  // The past does not wake.
   bool ended_ = false;
-  uint64_t last_ping_ = 0;  // That was answered.
+  std::map<uint64_t, uint64_t> last_ping_;  // That was answered, by generation.
   std::optional<uint64_t> superseded_at_;
   Subscription subscription_;
 };

@@ -12,12 +12,20 @@ void World::Took(Place place, Fault fault, const char* what) {
   scene_.table.Reached(place, fault);
 }
 
+// Where the model has lost sight, it does not know whose transport it is.
+void World::TookOf(const Line& line, Fault fault, const char* what) {
+  Life& life = line.life();
+  const Place place = life.place(&line);
+  scene_.Trace("-- ", what, " of g", line.generation(), " while ", Name(place));
+  if (!life.blind()) scene_.table.Reached(place, fault);
+}
+
 // ---- Of transports. ----
 
 bool World::Drop() {
   Line* line = AnyLine();
   if (line == nullptr) return false;
-  Took(line->life().place(), Fault::kDrop, "drop");
+  TookOf(*line, Fault::kDrop, "drop");
   line->Drop();
   return true;
 }
@@ -25,42 +33,74 @@ bool World::Drop() {
 bool World::CloseFrame() {
   Line* line = AnyLine();
   if (line == nullptr) return false;
-  Took(line->life().place(), Fault::kCloseFrame, "close frame");
-  const uint16_t codes[] = {1000, 1001, 1011};
-  line->Close(codes[draws_.Below(3)]);
+  TookOf(*line, Fault::kCloseFrame, "close frame");
+  line->Close(draws_.OneIn(2) ? 1000 : 1011);
+  return true;
+}
+
+bool World::GoingAway() {
+  Line* line = AnyLine();
+  if (line == nullptr) return false;
+  TookOf(*line, Fault::kGoingAway, "close frame, going away");
+  line->Close(draws_.OneIn(2) ? 1001 : 1012);
+  return true;
+}
+
+// A frame that matches reconnect.shutdown, where the owner has given one.
+bool World::Announce() {
+  Line* line = AnyLine();
+  if (line == nullptr || line->silent || line->life().options().reconnect.shutdown.empty()) return false;
+  TookOf(*line, Fault::kShutdown, "announces its end");
+  const std::string payload = "going away " + std::to_string(++scene_.version);
+  if (draws_.OneIn(4)) {
+    stream_.payload = payload;
+    ++stream_.item;
+    SayToAll(line->life());
+  } else {
+    line->Say(payload);
+  }
+  return true;
+}
+
+// What others of its session bring comes later on it.
+bool World::Lag() {
+  Line* line = AnyLine();
+  if (line == nullptr || !line->by_itself || line->life().second() == nullptr) return false;
+  scene_.Trace("-- g", line->generation(), " lags");
+  line->by_itself = false;
   return true;
 }
 
 bool World::HalfClose() {
   Line* line = AnyLine();
   if (line == nullptr) return false;
-  Took(line->life().place(), Fault::kHalfClose, "half-close");
+  TookOf(*line, Fault::kHalfClose, "half-close");
   line->Close(0);
   return true;
 }
 
 bool World::Silence() {
-  Line* line = AnyLine();
+  Line* line = LineAmid();
   if (line == nullptr || line->silent) return false;
-  Took(line->life().place(), Fault::kSilence, "silence");
+  TookOf(*line, Fault::kSilence, "silence");
   line->silent = true;
   return true;
 }
 
 bool World::Stall() {
-  Line* line = AnyLine();
+  Line* line = LineAmid();
   if (line == nullptr || line->stalled) return false;
-  Took(line->life().place(), Fault::kStall, "writes stall");
+  TookOf(*line, Fault::kStall, "writes stall");
   line->stalled = true;
   return true;
 }
 
 bool World::PartialWrite() {
-  Line* line = AnyLine();
+  Line* line = AnyLine(/*writing=*/true);
   if (line == nullptr) return false;
-  const Place place = line->life().place();
+  const Place place = line->life().place(line);
   if (!line->TakePart()) return false;
-  Took(place, Fault::kPartialWrite, "a part of a write is taken");
+  if (!line->life().blind()) Took(place, Fault::kPartialWrite, "a part of a write is taken");
   return true;
 }
 
@@ -74,9 +114,10 @@ bool World::RejectStep() {
 void World::Refuse(const Loss& loss, Fault fault) {
   Life* life = Dialling();
   if (life == nullptr) return;
-  Took(life->place(), fault, "a dial fails");
-  life->WillEnd(loss);
-  if (loss.fatal) life->MustEnd();
+  const Place place = life->dials_second() ? Place::kBesideDial : life->place();
+  if (!life->blind()) Took(place, fault, "a dial fails");
+  life->DialFails(loss);
+  if (loss.fatal && !life->dials_second()) life->MustEnd();
   dialler_.Refuse(loss);
 }
 
@@ -182,13 +223,17 @@ bool World::Close() {
   return true;
 }
 
-bool World::Reconnect() {
+bool World::Reconnect() { return ReconnectAs(/*beside=*/false); }
+bool World::ReconnectBeside() { return ReconnectAs(/*beside=*/true); }
+
+bool World::ReconnectAs(bool beside) {
   Adapter* owner = Owner();
   if (owner == nullptr) return false;
-  if (owner->attached()) Took(owner->life().place(), Fault::kReconnect, "Reconnect");
+  const Fault fault = beside ? Fault::kReconnectBeside : Fault::kReconnect;
+  if (owner->attached()) Took(owner->life().place(), fault, beside ? "Reconnect, make before break" : "Reconnect");
   const uint64_t number = ++commands_;
-  Command& command = Issue(*owner, {.what = Command::What::kReconnect, .number = number});
-  owner->session()->Reconnect(number);
+  Command& command = Issue(*owner, {.what = Command::What::kReconnect, .number = number, .beside = beside});
+  owner->session()->Reconnect(number, beside);
   owner->life().Issued(command);
   return true;
 }
@@ -214,7 +259,13 @@ bool World::Flood() {
 
 void World::Finish() {
   if (!scene_.complaint.empty()) return;
-  if (draws_.OneIn(3)) LeaveAll();
+  // Some amid a rotation, if one comes.
+  if (draws_.OneIn(4)) {
+    const auto amid = [this] { return Current() != nullptr && Current()->place() == Place::kOverlap; };
+    for (int more = 0; more < kEvents && !amid() && scene_.complaint.empty(); ++more) Happen();
+  } else if (draws_.OneIn(3)) {
+    LeaveAll();
+  }
   const uint64_t end = draws_.Below(4);
   if (end == 0) {
     Close();

@@ -11,6 +11,7 @@
 #include "session/session.h"
 #include "simulation/line.h"
 #include "simulation/scene.h"
+#include "simulation/twins.h"
 
 namespace fairlead::simulation {
 
@@ -32,10 +33,15 @@ struct Command {
   bool ponged = false;
   bool former = false;  // Another owner has taken over: it no longer changes the setup.
   int arrivals = 0;
+  bool beside = false;  // A Reconnect: make before break.
   std::optional<Outcome> outcome = std::nullopt;
 
+  bool changes_setup() const { return !send.setup_key.empty() || !send.forget_setup_keys.empty(); }
   size_t bytes() const { return kOutgoingBytes + send.payload.size(); }
 };
+
+// Why another transport takes the place of one that still lives.
+bool IsRotation(Reason reason);
 
 class Life {
  public:
@@ -48,23 +54,31 @@ class Life {
   void Issued(Command& command);
   void WillClose() { will_close_ = true; }  // By a command, or a drain.
   void MustEnd() { must_end_ = true; }      // What comes next is fatal.
-  void WillEnd(const Loss& loss) { loss_ = loss; }
-  void Dialled(Line& line) { lines_.push_back(&line); }
+  void DialBegins();
+  void DialFails(const Loss& loss) { dial_loss_ = loss; }
+  void DialEnded();
+  void Dialled(Line& line);
+  uint64_t transports() const { return lines_.size(); }
   void NameTaken() { named_ = false; }
 
   // ---- From its lines. ----
   Command* CommandOf(const std::string& payload);
-  void Begun(Command& command, Line& line);
+  // False: it is a copy, of what changed the setup on another transport.
+  bool Begun(Command& command, Line& line);
   void Arrived(Command& command, Line& line);
-  void Answered(const std::string& payload);  // Of a ping or of a heartbeat: with it, all before.
-  bool heartbeat_is_answerable() const {
-    return options_.heartbeat.what == HeartbeatPolicy::What::kPing || !options_.heartbeat.keepalive.empty();
-  }
+  void Answered(const std::string& payload, const Line& line);  // Of a ping or of a heartbeat: with it, all before.
+  // A frame: before the session gets it, and after.
+  void Comes(Line& line, const std::string& payload, uint64_t item);
+  void Came();
 
   // Checks what the journal has got since.
   void Record();
   // Checks what must hold whenever nothing is under way. `named`: the registry finds it by its name.
   void Observe(bool named);
+  // What was due by now has happened.
+  void Settled() {
+    if (!blind_ && !gone()) FollowAge(scene_.now() + Duration(1));
+  }
   // The run is over.
   void Judge();
 
@@ -74,9 +88,15 @@ class Life {
   bool blind() const { return blind_; }
   State state() const { return state_; }
   uint64_t generation() const { return generation_; }
-  // Where it is; without `goodbye`, as if none were said.
-  Place place(bool goodbye = true) const;
-  Line* line() const;  // That lives; null: none does.
+  // Where it is, or where this transport of it is; without `goodbye`, as if none were said.
+  Place place(const Line* line = nullptr, bool goodbye = true) const;
+  Line* own() const;  // The session's own; null: none lives.
+  Line* second() const { return second_; }
+  Line* retiring() const { return retiring_; }
+  bool may_lag() const { return may_lag_; }
+  bool dials_second() const { return dialling_second_; }
+  bool saying_goodbye() const;
+  Kind kind() const;
   const SessionOptions& options() const { return options_; }
   const std::string& epoch() const { return epoch_; }
   uint64_t head() const { return fingerprints_.size(); }
@@ -89,13 +109,29 @@ class Life {
 
  private:
   void Check(const Entry& entry);
-  void Check(const FrameEntry& frame);
+  void Check(const FrameEntry& frame, uint64_t generation);
   void Check(const StateChange& change);
   void Check(const CommandResult& result, uint64_t generation);
   void CheckChange(State before, const StateChange& change);
   void CheckOpening(const StateChange& change);
   void CheckLost(const StateChange& change);
-  void CheckCause(Reason reason);
+  void CheckCause(Reason reason, const Line& line);
+  // Of transports beside its own: life_legs.cc.
+  void Check(const LegChange& change, uint64_t generation);
+  void CheckLegGone(const LegChange& change, uint64_t generation);
+  void CheckWhyGone(const Line& line, const Failure& cause, uint16_t close_code);
+  void CheckReplaced(uint64_t old_generation, const StateChange& change);
+  void CheckRotationDue(const Line& old, const Line& next, const Failure& cause);
+  void BeginSetup(Line& line);
+  void OpenWaiting();
+  void Rotates(Reason reason, SteadyTime now);
+  bool MayRotate() const { return options_.reconnect.make_before_break || options_.legs == 2; }
+  bool WantsSecond() const;
+  bool HaveMet() const;
+  void FollowAge(SteadyTime before);
+  void SettleFrame();
+  void Owe(const Command& command);
+  void ObserveLegs(const Session& session);
   void CheckDetached() const;
   void CheckGoodbye(const Line& line, const Failure& cause);
   void CheckRefusal(const Command& command, const Failure& failure);
@@ -131,8 +167,43 @@ class Life {
   std::optional<SteadyTime> retry_due_;
   bool retry_forced_ = false;
   bool must_end_ = false;
-  std::optional<Loss> loss_;
+  std::optional<Loss> dial_loss_;
 
+  Line* second_ = nullptr;    // Told of by LegChanged: beside its own, or to take its place.
+  Line* retiring_ = nullptr;  // Whose place was taken.
+  bool lost_stable_ = false;
+  Line* lost_ = nullptr;  // Whose place was taken because it was lost: what LegChanged says of it comes next.
+  bool dialling_ = false;
+  bool dialling_second_ = false;
+  bool adopts_ = false;  // The second is its own from the next CONNECTING on.
+  std::optional<SteadyTime> second_due_;
+  Duration second_cap_;
+  bool second_cap_unsure_ = false;  // A lag may have begun the rotation before it was known of.
+  std::optional<Reason> rotation_;  // Why another is to take the place.
+  SteadyTime rotates_since_;
+  std::optional<SteadyTime> switch_due_;
+  std::optional<SteadyTime> retire_due_;
+  std::set<Line*> alive_;
+  Twins twins_;
+  struct Arriving {
+    Line* line = nullptr;
+    std::string payload = {};
+    uint64_t item = 0;
+    Twins::Verdict verdict = Twins::Verdict::kFirst;
+    bool shutdown = false;
+    bool both_open = false;  // When it came, and a rotation had begun.
+    bool settled = false;
+    bool journaled = false;
+  };
+  std::optional<Arriving> arriving_;
+  bool may_lag_ = false;         // One of two legs may have been found to lag.
+  bool lag_may_rotate_ = false;  // The session's own, and another is to take its place.
+  bool repeats_ = false;         // Payloads have returned: two that are equal need not be copies.
+
+ public:
+  void Repeats() { repeats_ = true; }
+
+ private:
   bool will_close_ = false;
   bool was_closing_ = false;
   bool named_ = true;

@@ -5,17 +5,33 @@
 
 namespace fairlead::simulation {
 
-Place Life::place(bool goodbye) const {
+Place Life::place(const Line* line, bool goodbye) const {
   const auto session = session_.lock();
   if (end_ || session == nullptr) return Place::kClosed;
-  if (goodbye && line() != nullptr && line()->saying_goodbye()) return Place::kGoodbye;
+  const Line* of = line != nullptr ? line : own();
+  if (goodbye && of != nullptr && of->saying_goodbye()) return Place::kGoodbye;
+  if (line == nullptr && was_closing_) return Place::kGoodbye;
+  if (line != nullptr && line == second_) return line->ready ? Place::kSecondOpen : Place::kSecondOpening;
+  if (line != nullptr && line == retiring_) return Place::kRetiring;
   if (session->subscriptions().empty()) return Place::kLingering;
   if (state_ == State::kConnecting) return Place::kConnecting;
   if (state_ == State::kOpening) return Place::kOpening;
-  return state_ == State::kOpen ? Place::kOpen : Place::kReconnecting;
+  if (state_ != State::kOpen) return Place::kReconnecting;
+  if (retiring_ != nullptr) return Place::kOverlap;
+  if (second_ != nullptr) return second_->ready ? Place::kBesideOpen : Place::kBesideOpening;
+  return dialling_second_ || second_due_ ? Place::kBesideDial : Place::kOpen;
 }
 
-Line* Life::line() const { return lines_.empty() || !lines_.back()->live() ? nullptr : lines_.back(); }
+Line* Life::own() const {
+  if ((state_ != State::kOpening && state_ != State::kOpen) || generation_ == 0 || generation_ > lines_.size())
+    return nullptr;
+  Line* line = lines_[generation_ - 1];
+  return line->live() ? line : nullptr;
+}
+
+bool Life::saying_goodbye() const {
+  return std::ranges::any_of(alive_, [](const Line* line) { return line->saying_goodbye(); });
+}
 
 // ---- Commands. ----
 
@@ -28,7 +44,7 @@ size_t Life::waiting_bytes() const {
 Command& Life::Issue(Command command) {
   command.issued = scene_.now();
   command.bytes_before = waiting_bytes();
-  const bool open = state_ == State::kOpen && line() != nullptr && !line()->saying_goodbye();
+  const bool open = state_ == State::kOpen && own() != nullptr && !own()->saying_goodbye();
   if (open) {
     command.binds_to = generation_;
   } else {
@@ -50,7 +66,9 @@ void Life::Issued(Command& command) {
   if (command.send.generation != 0 && command.send.generation != command.binds_to)
     scene_.Unless(command.outcome == Outcome::kNotSent, command.number, " is for another generation");
   if (command.what == Command::What::kPing && !command.outcome) unanswered_.insert(command.number);
-  scene_.Unless(unanswered_.size() <= scene_.limits.unanswered_pings, "limits.unanswered_pings is exceeded");
+  const auto on_own = [this](uint64_t number) { return commands_.at(number).binds_to == generation_; };
+  scene_.Unless(static_cast<size_t>(std::ranges::count_if(unanswered_, on_own)) <= scene_.limits.unanswered_pings,
+                "limits.unanswered_pings is exceeded");
   scene_.Unless(waiting_bytes() <= scene_.limits.send_queue_bytes, "limits.send_queue_bytes is exceeded");
 }
 
@@ -60,29 +78,45 @@ Command* Life::CommandOf(const std::string& payload) {
   return found == commands_.end() ? nullptr : &found->second;
 }
 
-void Life::Begun(Command& command, Line& line) {
+bool Life::Begun(Command& command, Line& line) {
+  if (command.begun_on != nullptr && command.begun_on != &line && command.changes_setup()) {
+    if (blind_) return false;
+    const auto owed = std::ranges::find(line.owed, &command);
+    const bool was_taken = command.taken || !command.begun_on->live() || command.begun_on->loss;
+    scene_.Unless(owed == line.owed.begin() || (owed == line.owed.end() && !command.outcome), command.number,
+                  " is written to generation ", line.generation(), " out of turn");
+    scene_.Unless(was_taken || !command.outcome, command.number, " is copied, and was not written");
+    scene_.Unless(line.given.insert(&command).second, command.number, " is copied twice");
+    scene_.Unless(line.step == line.steps.size(), command.number, " is copied in front of the setup");
+    if (owed != line.owed.end()) line.owed.erase(owed);
+    return false;
+  }
   scene_.Unless(command.begun_on == nullptr, command.number, " is written twice");
   scene_.Unless(!command.outcome, command.number, " is written after its outcome was told");
   command.begun_on = &line;
   command.begun_at = scene_.now();
-  if (blind_) return;
-  scene_.Unless(state_ == State::kOpen, command.number, " is written while ", Name(state_));
+  if (blind_) return true;
+  if (&line == own()) scene_.Unless(state_ == State::kOpen, command.number, " is written while ", Name(state_));
   scene_.Unless(command.binds_to == line.generation(), command.number, " was for generation ", command.binds_to,
                 ", and is written to ", line.generation());
   scene_.Unless(command.number > line.last_number, command.number, " is written behind ", line.last_number);
   line.last_number = command.number;
+  return true;
 }
 
 void Life::Arrived(Command& command, Line& line) {
   scene_.Unless(++command.arrivals == 1, command.number, " arrived twice");
   scene_.Unless(command.begun_on == &line, command.number, " arrived on another transport");
+  scene_.Unless(command.send.generation == 0 || command.send.generation == line.generation(), command.number,
+                " is for generation ", command.send.generation, ", and arrived on ", line.generation());
   scene_.Unless(command.outcome != Outcome::kNotSent, command.number, " is NOT_SENT, and arrived");
 }
 
-void Life::Answered(const std::string& payload) {
+void Life::Answered(const std::string& payload, const Line& line) {
   const Command* ping = CommandOf(payload);
   std::erase_if(unanswered_, [&](uint64_t number) {
-    return ping != nullptr ? number <= ping->number : commands_.at(number).begun_on != nullptr;
+    if (commands_.at(number).begun_on != &line) return false;
+    return ping == nullptr || number <= ping->number;
   });
 }
 
@@ -91,19 +125,38 @@ void Life::Answered(const std::string& payload) {
 void Life::TakenOver(const SessionOptions& options) {
   Record();
   taking_over_ = true;
+  scene_.Trace("  (takes over: ", options.legs, " legs, max_age ", options.reconnect.max_age.count() / 1'000'000,
+               " ms, make_before_break ", options.reconnect.make_before_break, ")");
   waiting_.clear();
-  options_ = options;
+  const SessionOptions former = std::exchange(options_, options);
   memory_ = options.setup;
   for (const uint64_t number : unresolved_) commands_.at(number).former = true;
   cap_ = options.reconnect.initial_backoff;
-  if (Line* transport = line()) {
-    transport->adopted_at = transport->last_data = scene_.now();
+  second_cap_ = options.reconnect.initial_backoff;
+  second_cap_unsure_ = false;
+  if (options.dedupe != former.dedupe) {
+    twins_.Replace(options.dedupe);
+    for (Line* line : alive_) line->copies = 0;
+  }
+  if (second_ != nullptr || dialling_second_) scene_.table.Reached(kind(), Turn::kTakenOver);
+  const SteadyTime now = scene_.now();
+  for (Line* transport : {own(), second_}) {
+    if (transport == nullptr || !transport->live()) continue;
+    transport->heartbeat = options.heartbeat;
+    transport->adopted_at = transport->last_data = now;
     transport->unanswered_since.reset();
+    if (transport->saying_goodbye()) continue;
+    transport->age_due.reset();
+    const Duration age = options.reconnect.max_age;
+    if (age != Duration::zero())
+      transport->age_due =
+          std::max(now, transport->dialled_at + std::chrono::duration_cast<Duration>(age * (1 - 0.1 * scene_.draw)));
   }
 }
 
 void Life::TookOver() {
   Record();
+  if (options_.legs != 2 && !rotation_) dialling_second_ = false;
   taking_over_ = false;
   retention_is_new_ = true;
   if (blind_) return;
@@ -120,8 +173,13 @@ void Life::Observe(bool named) {
   Record();
   const auto session = session_.lock();
   if (session == nullptr) return;
+  for (auto line = alive_.begin(); line != alive_.end();) {
+    if (!(*line)->live()) twins_.Ended(scene_.now());
+    line = (*line)->live() ? std::next(line) : alive_.erase(line);
+  }
   if (blind_) {
     state_ = session->state();
+    generation_ = session->generation();
     if (session->closed() && !end_) end_ = session->last_failure();
   }
   scene_.Unless(session->state() == state_, "it is ", Name(session->state()), ", and its journal says ", Name(state_));
@@ -129,12 +187,12 @@ void Life::Observe(bool named) {
   ObserveEnd(*session, named);
   if (blind_) return;
   ObserveCommands(*session);
-  if (retry_due_ && !end_) scene_.Unless(scene_.now() <= *retry_due_, "a dial is overdue");
-  if (lines_.empty()) return;
-  const Line& last = *lines_.back();
-  scene_.Unless(last.journaled == last.delivered.size(), last.delivered.size() - last.journaled,
-                " frames are not in the journal");
-  if (last.live() && !last.saying_goodbye() && !end_) ObserveLiveness(last);
+  if (retry_due_ && !end_ && !was_closing_) scene_.Unless(scene_.now() <= *retry_due_, "a dial is overdue");
+  ObserveLegs(*session);
+  scene_.Unless(!end_ || alive_.empty(), "CLOSED, and a transport lives");
+  for (const Line* line : alive_) {
+    if (!line->saying_goodbye() && !end_) ObserveLiveness(*line);
+  }
 }
 
 void Life::ObserveJournal(const Session& session) {
@@ -158,7 +216,6 @@ void Life::ObserveJournal(const Session& session) {
 
 void Life::ObserveCommands(const Session& session) {
   const SteadyTime now = scene_.now();
-  const bool open = state_ == State::kOpen && line() != nullptr && !line()->saying_goodbye();
   for (const uint64_t number : unresolved_) {
     const Command& command = commands_.at(number);
     scene_.Unless(!end_, number, " has no outcome, and the session is CLOSED");
@@ -168,7 +225,7 @@ void Life::ObserveCommands(const Session& session) {
     }
     const Line& bound = *lines_[command.binds_to - 1];
     scene_.Unless(bound.live(), number, " has no outcome, and its transport is gone");
-    if (open) scene_.Unless(bound.writing(), number, " waits, and nothing is being written");
+    if (!bound.saying_goodbye()) scene_.Unless(bound.writing(), number, " waits, and nothing is being written");
   }
   const std::vector<std::string> keys = session.SetupKeys();
   scene_.Unless(keys.size() <= scene_.limits.setup_steps, "it remembers ", keys.size(), " setup steps");
@@ -179,7 +236,7 @@ void Life::ObserveCommands(const Session& session) {
 // Not too late. Too early is seen when a loss is told.
 void Life::ObserveLiveness(const Line& line) {
   const SteadyTime now = scene_.now();
-  const HeartbeatPolicy& heartbeat = options_.heartbeat;
+  const HeartbeatPolicy& heartbeat = line.heartbeat;
   const auto overdue = [now](SteadyTime since, Duration timeout) {
     return timeout != Duration::zero() && now > since + timeout;
   };
@@ -190,9 +247,9 @@ void Life::ObserveLiveness(const Line& line) {
                 "a write is stuck beyond twice write_timeout");
   scene_.Unless(line.writing() || !overdue(std::max(line.adopted_at, line.last_beat), heartbeat.interval),
                 "a heartbeat is overdue");
-  const Duration max_age = options_.reconnect.max_age;
-  scene_.Unless(!overdue(std::max(line.dialled_at, line.adopted_at - max_age), max_age), "it is older than max_age");
-  if (state_ != State::kOpening) return;
+  const bool replaced = line.was_retiring || (&line == own() && MayRotate());
+  scene_.Unless(replaced || !line.age_due || now <= *line.age_due, "it is older than max_age");
+  if (!line.begun || line.ready) return;
   scene_.Unless(line.step < line.steps.size(), "setup is complete, and it is not OPEN");
   if (line.step < line.steps.size())
     scene_.Unless(!overdue(line.step_since, line.steps[line.step].timeout), "a setup step is overdue");

@@ -1,5 +1,7 @@
 #include "simulation/line.h"
 
+#include <algorithm>
+
 #include "simulation/life.h"
 
 namespace fairlead::simulation {
@@ -13,10 +15,16 @@ Line::Line(Scene& scene, Life& life, Peer& peer, uint64_t generation)
   peer_.on_goodbye = [this] { Goodbye(); };
   dialled_at = adopted_at = last_data = last_beat = step_since = scene.now();
   last_heard = scene.time.WallNow();
+  heartbeat = life_.options().heartbeat;
 }
 
 bool Line::setting_up() const {
-  return !life_.blind() && life_.state() == State::kOpening && !saying_goodbye() && !rejected && step < steps.size();
+  return !life_.blind() && begun && !ready && !saying_goodbye() && !rejected && step < steps.size();
+}
+
+bool Line::HasUndelivered(const std::set<uint64_t>& elsewhere) const {
+  return std::ranges::any_of(
+      coming_, [&](const Coming& coming) { return coming.item != 0 && !elsewhere.contains(coming.item); });
 }
 
 // ---- What the session does. ----
@@ -27,7 +35,8 @@ void Line::Begun(const Peer::Write& write) {
   Written written{Written::What::kHeartbeat, write.ping, write.payload};
   if (write.payload.starts_with("beat")) {
     last_beat = scene_.now();
-    if (!unanswered_since && life_.heartbeat_is_answerable()) unanswered_since = scene_.now();
+    if (!unanswered_since && (heartbeat.what == HeartbeatPolicy::What::kPing || !heartbeat.keepalive.empty()))
+      unanswered_since = scene_.now();
   } else if (life_.blind()) {
     written.command = life_.CommandOf(write.payload);
     // Begun before: it is remembered as a step.
@@ -44,7 +53,8 @@ void Line::Begun(const Peer::Write& write) {
     scene_.Unless(written.command != nullptr, "nobody asked for \"", write.payload, "\" to be written");
     written.what = Written::What::kOther;
   }
-  if (written.command != nullptr) life_.Begun(*written.command, *this);
+  // A copy of what changed the setup elsewhere is nobody's command here.
+  if (written.command != nullptr && !life_.Begun(*written.command, *this)) written.command = nullptr;
   progress_at = scene_.now();
   given_ = 0;
   under_way_ = written;
@@ -54,7 +64,8 @@ void Line::Begun(const Peer::Write& write) {
 void Line::Goodbye() {
   life_.Record();
   goodbye_at = scene_.now();
-  goodbye_place = life_.place(/*goodbye=*/false);
+  goodbye_place = life_.place(this, /*goodbye=*/false);
+  might_lag = life_.may_lag();
   scene_.Trace("  g", generation_, " <- goodbye ", peer_.goodbye->first);
   // As net/ has it: within two seconds, answered or not.
   const bool answers = by_itself && !silent && scene_.draws.OneIn(2);
@@ -116,15 +127,19 @@ void Line::Heard(const Written& written) {
   if (written.ping) {
     coming_.push_back({true, written.payload});
   } else if (written.what == Written::What::kHeartbeat) {
-    coming_.push_back({false, "alive " + written.payload});
+    coming_.push_back({false, "alive " + written.payload + " g" + std::to_string(generation_)});
   } else if (by_itself && written.payload.starts_with("do ") && scene_.draws.OneIn(2)) {
     coming_.push_back({false, "ok " + written.payload.substr(3, written.payload.find(' ', 3) - 3)});
   }
 }
 
-void Line::Say(std::string payload) {
-  if (!live() || silent) return;
-  coming_.push_back({false, std::move(payload)});
+void Line::Say(std::string payload, uint64_t item) {
+  if (!live() || silent) {
+    whole = whole && item == 0;
+    return;
+  }
+  coming_.push_back({false, std::move(payload), item});
+  if (item != 0) items.insert(item);
   if (by_itself) scene_.time.Post([this] { Flow(); });
 }
 
@@ -143,11 +158,10 @@ void Line::Deliver(const Coming& coming) {
   const SteadyTime now = scene_.now();
   last_heard = scene_.time.WallNow();
   if (coming.pong) {
-    if (life_.options().heartbeat.what == HeartbeatPolicy::What::kPing) unanswered_since.reset();
-    life_.Answered(coming.payload);
+    if (heartbeat.what == HeartbeatPolicy::What::kPing) unanswered_since.reset();
+    life_.Answered(coming.payload, *this);
     return peer_.Pong(coming.payload);
   }
-  const HeartbeatPolicy& heartbeat = life_.options().heartbeat;
   if (!heartbeat.keepalive(coming.payload)) {
     last_data = now;
   } else if (heartbeat.what != HeartbeatPolicy::What::kPing) {
@@ -156,14 +170,17 @@ void Line::Deliver(const Coming& coming) {
   if (setting_up() && !steps[step].expect.empty()) {
     if (steps[step].reject(coming.payload)) {
       rejected = true;
-      life_.MustEnd();
-      scene_.table.Reached(life_.place(), Fault::kStepRejected);
+      scene_.table.Reached(life_.place(this), Fault::kStepRejected);
+      if (life_.own() == this) life_.MustEnd();
     } else if (steps[step].expect(coming.payload)) {
       StepDone();
     }
   }
-  delivered.push_back(coming.payload);
+  ++frames;
+  if (ready) ++frames_since_open;
+  life_.Comes(*this, coming.payload, coming.item);
   peer_.Text(coming.payload);
+  life_.Came();
   if (rejected) scene_.Unless(!live() || saying_goodbye(), "a rejected setup goes on");
 }
 
@@ -181,9 +198,8 @@ void Line::Drop() {
   if (in_kernel_.empty() && under_way_ && !stalled && scene_.draws.OneIn(3)) Heard(*under_way_);
   in_kernel_.clear();
   coming_.clear();
-  const Loss loss = Lost();
-  life_.WillEnd(loss);
-  peer_.End(loss);
+  loss = Lost();
+  peer_.End(*loss);
 }
 
 void Line::Close(uint16_t code) {
@@ -191,10 +207,9 @@ void Line::Close(uint16_t code) {
   Read(SIZE_MAX, scene_.draws.OneIn(2));
   if (!live()) return;
   coming_.clear();
-  Loss loss = Lost(code == 0 ? Reason::kConnectionLost : Reason::kPeerClosed);
-  loss.close_code = code;
-  life_.WillEnd(loss);
-  peer_.End(loss);
+  loss = Lost(code == 0 ? Reason::kConnectionLost : Reason::kPeerClosed);
+  loss->close_code = code;
+  peer_.End(*loss);
 }
 
 bool Line::AnswerStep(bool reject) {

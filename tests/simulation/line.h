@@ -4,9 +4,11 @@
 
 #include <deque>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
+#include "policy/heartbeat.h"
 #include "policy/setup.h"
 #include "simulation/scene.h"
 #include "support/scripted_dialler.h"
@@ -25,10 +27,12 @@ class Line {
   bool saying_goodbye() const { return live() && peer_.goodbye.has_value(); }
   bool writing() const { return live() && peer_.writing; }
   uint64_t generation() const { return generation_; }
-  Life& life() { return life_; }
+  Life& life() const { return life_; }
 
   // ---- What the world does to it. ----
-  void Say(std::string payload);          // The exchange sends a frame, which is not read yet.
+  // The exchange sends a frame, which is not read yet. `item`: its place in the stream that all transports get; zero:
+  // it is of this one alone.
+  void Say(std::string payload, uint64_t item = 0);
   void Read(size_t most, bool together);  // What has come is delivered, in order.
   void Take(size_t bytes);                // The kernel takes so much of the write under way.
   bool TakePart();                        // Less than what is left of it. False: there is no less.
@@ -46,11 +50,25 @@ class Line {
   bool stalled = false;   // The kernel takes nothing any more.
 
   // ---- What is known of it. ----
-  std::vector<std::string> delivered;  // Frames.
-  size_t journaled = 0;                // So many of them.
-  std::vector<SetupStep> steps;        // What was remembered when it began.
-  size_t step = 0;                     // That is not complete yet.
-  size_t steps_begun = 0;              // To be written.
+  uint64_t frames = 0;             // Delivered.
+  uint64_t frames_since_open = 0;  // Those since its setup was complete.
+  uint64_t journaled = 0;          // So many of them.
+  uint64_t copies = 0;             // And so many are not, since the owner's dedupe holds.
+  std::optional<Loss> loss;        // The exchange, or the network, has ended it.
+  bool begun = false;              // It is told, and its setup runs or is complete.
+  bool was_retiring = false;       // Another has taken its place.
+  bool ready = false;              // It is told to be set up.
+  SteadyTime ready_at;
+  HeartbeatPolicy heartbeat;
+  std::optional<SteadyTime> age_due;  // When it is as old as it may become.
+  std::deque<const Command*> owed;    // What changed the setup elsewhere meanwhile, and is to be written here, too.
+  std::set<const Command*> given;     // Of what changes the setup elsewhere.
+  std::set<uint64_t> items;           // Of the stream, that it has been given.
+  bool whole = true;                  // It has been given all of the stream, since it is there.
+  bool HasUndelivered(const std::set<uint64_t>& elsewhere) const;  // Of the stream, that the other has not.
+  std::vector<SetupStep> steps;                                    // What was remembered when it began.
+  size_t step = 0;                                                 // That is not complete yet.
+  size_t steps_begun = 0;                                          // To be written.
   bool rejected = false;
   SteadyTime step_since;
   SteadyTime dialled_at;
@@ -63,6 +81,7 @@ class Line {
   uint64_t last_number = 0;  // Of the commands written.
   std::optional<SteadyTime> goodbye_at;
   Place goodbye_place = Place::kOpen;
+  bool might_lag = false;  // When goodbye was said.
 
  private:
   struct Written {
@@ -75,6 +94,7 @@ class Line {
   struct Coming {
     bool pong = false;
     std::string payload;
+    uint64_t item = 0;
   };
   void Begun(const Peer::Write& write);
   void Goodbye();

@@ -18,13 +18,13 @@ SessionOptions RandomOptions(Scene& scene) {
   options.journal.age = draws.OneIn(4) ? 2s : 0s;
 
   HeartbeatPolicy& heartbeat = options.heartbeat;
-  heartbeat.interval = draws.OneIn(3) ? 0s : 1s;
+  heartbeat.interval = draws.OneIn(4) ? 0s : 1s;
   heartbeat.what = draws.OneIn(2) ? HeartbeatPolicy::What::kPing : HeartbeatPolicy::What::kText;
   heartbeat.payload = heartbeat.what == HeartbeatPolicy::What::kPing ? "beat" : "beat {n}";
   if (heartbeat.what == HeartbeatPolicy::What::kText && draws.OneIn(2)) heartbeat.keepalive.contains = {"alive"};
-  heartbeat.pong_timeout = draws.OneIn(3) ? 0s : 500ms;
-  heartbeat.idle_timeout = draws.OneIn(2) ? 0ms : 1000ms + draws.Milliseconds(3000);
-  heartbeat.write_timeout = draws.OneIn(4) ? 0s : 1s;
+  heartbeat.pong_timeout = draws.OneIn(6) ? 0s : 500ms;
+  heartbeat.idle_timeout = draws.OneIn(3) ? 0ms : 1000ms + draws.Milliseconds(2500);
+  heartbeat.write_timeout = draws.OneIn(5) ? 0s : 1s;
 
   ReconnectPolicy& reconnect = options.reconnect;
   reconnect.enabled = !draws.OneIn(10);
@@ -36,11 +36,20 @@ SessionOptions RandomOptions(Scene& scene) {
   reconnect.max_outage = draws.OneIn(6) ? 10s : 0s;
   reconnect.stable_after = draws.Milliseconds(2000);
   reconnect.max_age = draws.OneIn(3) ? 1500ms + draws.Milliseconds(1500) : 0ms;
+  reconnect.make_before_break = !draws.OneIn(4);
+  reconnect.overlap = draws.OneIn(2) ? 100ms + draws.Milliseconds(600) : 2000ms + draws.Milliseconds(4000);
+  if (draws.OneIn(2)) reconnect.shutdown.contains = {"going away"};
+
+  options.legs = draws.OneIn(2) ? 2 : 1;
+  if (options.legs == 2 || !draws.OneIn(3)) {
+    options.dedupe = Dedupe{.json_pointer = draws.OneIn(2) ? "/seq" : "", .window = draws.OneIn(2) ? 1s : 5s};
+  }
+  options.max_leg_lag = options.legs != 2 || draws.OneIn(6) ? 0ms : 50ms + draws.Milliseconds(250);
 
   for (uint64_t i = draws.Below(4); i > 0; --i) {
     const std::string key = (i == 2 ? "key" : "step") + std::to_string(i);
-    SetupStep step{.key = key, .payload = "do " + key + " v" + version, .timeout = draws.OneIn(2) ? 1s : 8s};
-    if (!draws.OneIn(3)) {
+    SetupStep step{.key = key, .payload = "do " + key + " v" + version, .timeout = draws.OneIn(3) ? 1s : 8s};
+    if (!draws.OneIn(4)) {
       step.expect.contains = {"ok", key};
       step.reject.contains = {"no", key};
     }

@@ -18,6 +18,8 @@ namespace {
 constexpr uint64_t kSeeds = SIMULATION_SEEDS;
 // How often each pair of place and fault is to be met in ten thousand seeds.
 constexpr uint64_t kLeast = 100;
+// Of seeds that fail: others need not be looked for.
+constexpr uint64_t kEnough = 10;
 
 uint64_t FromEnvironment(const char* name, uint64_t otherwise) {
   const char* text = std::getenv(name);
@@ -40,16 +42,21 @@ TEST(Simulation, ThePromisesHoldWhateverHappens) {
     return;
   }
   const uint64_t seeds = FromEnvironment("FAIRLEAD_SEEDS", kSeeds);
+  uint64_t failed = 0;
   for (uint64_t seed = 1; seed <= seeds; ++seed) {
     const std::string complaint = RunSeed(seed, table, /*trace=*/false);
-    ASSERT_TRUE(complaint.empty() && !HasFailure()) << "FAIRLEAD_SEED=" << seed << ": " << complaint;
+    if (!complaint.empty()) ADD_FAILURE() << "FAIRLEAD_SEED=" << seed << ": " << complaint, ++failed;
+    ASSERT_TRUE(failed < kEnough && (failed > 0 || !HasFailure())) << "FAIRLEAD_SEED=" << seed;
   }
   std::cout << seeds << " seeds of " << World::kEvents << " events: " << table.sums.sessions << " sessions ("
             << table.sums.blind_sessions << " with too short a ring for the model to follow), " << table.sums.transports
-            << " transports, " << table.sums.entries << " entries, " << table.sums.commands
-            << " commands; how often each fault met a session in each place:\n"
+            << " transports, " << table.sums.entries << " entries, " << table.sums.commands << " commands, "
+            << table.sums.copies << " copies (" << table.sums.unsure
+            << " frames might be or not); how often each fault met a session in each place:\n"
             << table.Text();
-  for (const std::string& complaint : table.Complaints(kLeast * seeds / 10'000)) ADD_FAILURE() << complaint;
+  // Few seeds scatter more: half of their share must do.
+  const uint64_t least = seeds < 10'000 ? kLeast * seeds / 20'000 : kLeast;
+  for (const std::string& complaint : table.Complaints(least)) ADD_FAILURE() << complaint;
 }
 
 TEST(Simulation, ASeedIsTheSameRunEachTime) {

@@ -6,13 +6,16 @@
 namespace fairlead::simulation {
 namespace {
 
-constexpr std::string_view kPlaceNames[] = {"CONNECTING", "OPENING", "OPEN",  "RECONNECTING",
-                                            "lingering",  "goodbye", "CLOSED"};
+constexpr std::string_view kPlaceNames[] = {"CONNECTING", "OPENING",        "OPEN",        "RECONNECTING", "lingering",
+                                            "goodbye",    "CLOSED",         "2nd dialled", "2nd OPENING",  "2nd OPEN",
+                                            "overlap",    "of 2nd OPENING", "of 2nd OPEN", "of retiring"};
 static_assert(std::size(kPlaceNames) == kPlaces);
 
 constexpr std::string_view kFaultNames[] = {"drop",
                                             "close frame",
+                                            "close 1001, 1012",
                                             "half-close",
+                                            "shutdown frame",
                                             "silence",
                                             "stalled write",
                                             "partial write",
@@ -20,6 +23,7 @@ constexpr std::string_view kFaultNames[] = {"drop",
                                             "pong timeout",
                                             "write timeout",
                                             "max_age",
+                                            "max_leg_lag",
                                             "no goodbye",
                                             "step rejected",
                                             "step timeout",
@@ -32,11 +36,22 @@ constexpr std::string_view kFaultNames[] = {"drop",
                                             "Open (take over)",
                                             "Close",
                                             "Reconnect",
+                                            "Reconnect (beside)",
                                             "Hold",
                                             "overtaken by ring",
                                             "send queue full",
                                             "drain"};
 static_assert(std::size(kFaultNames) == kFaults);
+
+constexpr std::string_view kKindNames[] = {"one",          "rotates",      "rot. payload",
+                                           "rot. pointer", "two, payload", "two, pointer"};
+static_assert(std::size(kKindNames) == kKinds);
+
+constexpr std::string_view kTurnNames[] = {"rotated, met",      "rotated, overdue",   "own lost, replaced",
+                                           "own lost, in dial", "own lost, in setup", "2nd dial fails",
+                                           "2nd lost in setup", "2nd lost OPEN",      "retired",
+                                           "retiring lost",     "own lost, overlap",  "taken over with 2nd"};
+static_assert(std::size(kTurnNames) == kTurns);
 
 constexpr std::string_view kNoTransport = "there is no transport";
 constexpr std::string_view kNoDial = "no dial is under way";
@@ -45,6 +60,9 @@ constexpr std::string_view kNobody = "nobody is there to do it, or to meet it";
 constexpr std::string_view kOwnTimeout = "a goodbye has its own timeout, and nothing else ends it";
 constexpr std::string_view kNoGoodbye = "nobody has said goodbye";
 constexpr std::string_view kRefusedBefore = "refused as NOT_OPEN, before anything is queued";
+constexpr std::string_view kOfSession = "it befalls the session, not one of its transports";
+constexpr std::string_view kOutOfAge = "its age is of no matter any more";
+constexpr std::string_view kTwoOpen = "it takes two legs that are OPEN";
 
 }  // namespace
 
@@ -52,10 +70,13 @@ std::string_view Name(Place place) { return kPlaceNames[static_cast<size_t>(plac
 std::string_view Name(Fault fault) { return kFaultNames[static_cast<size_t>(fault)]; }
 
 std::string_view Impossible(Place place, Fault fault) {
+  const bool beside = place == Place::kSecondOpening || place == Place::kSecondOpen || place == Place::kRetiring;
   const bool has_transport = place != Place::kConnecting && place != Place::kReconnecting && place != Place::kClosed;
   switch (fault) {
     case Fault::kDrop:
     case Fault::kCloseFrame:
+    case Fault::kGoingAway:
+    case Fault::kShutdown:
     case Fault::kHalfClose:
     case Fault::kSilence:
     case Fault::kStall:
@@ -66,30 +87,35 @@ std::string_view Impossible(Place place, Fault fault) {
     case Fault::kWriteTimeout:
     case Fault::kMaxAge:
       if (!has_transport) return kNoTransport;
+      if (fault == Fault::kMaxAge && place == Place::kRetiring) return kOutOfAge;
       return place == Place::kGoodbye ? kOwnTimeout : "";
+    case Fault::kLegLags:
+      return place == Place::kBesideOpen || place == Place::kSecondOpen ? "" : kTwoOpen;
     case Fault::kGoodbyeUnanswered:
       return place == Place::kGoodbye ? "" : kNoGoodbye;
     case Fault::kStepRejected:
     case Fault::kStepTimeout:
-      return place == Place::kOpening || place == Place::kLingering ? "" : kNoSetup;
+      return place == Place::kOpening || place == Place::kLingering || place == Place::kSecondOpening ? "" : kNoSetup;
     case Fault::kRefused:
     case Fault::kDialTimeout:
     case Fault::kRetryAfter:
     case Fault::kForbidden:
-      return place == Place::kConnecting || place == Place::kLingering ? "" : kNoDial;
+      return place == Place::kConnecting || place == Place::kLingering || place == Place::kBesideDial ? "" : kNoDial;
     case Fault::kQueueFull:
       if (place == Place::kClosed) return kRefusedBefore;
       [[fallthrough]];
     case Fault::kLeave:
     case Fault::kReconnect:
+    case Fault::kReconnectBeside:
     case Fault::kHold:
     case Fault::kOvertaken:
+      if (beside) return kOfSession;
       return place == Place::kLingering ? kNobody : "";
     case Fault::kJoin:
     case Fault::kOpen:
     case Fault::kClose:
     case Fault::kDrain:
-      return "";
+      return beside ? kOfSession : "";
   }
   return "";
 }
@@ -99,7 +125,7 @@ std::string Table::Text() const {
   char cell[64];
   std::string text = std::string(20, ' ');
   for (size_t place = 0; place < kPlaces; ++place) {
-    std::snprintf(cell, sizeof cell, "%13s", kPlaceNames[place].data());
+    std::snprintf(cell, sizeof cell, "%15s", kPlaceNames[place].data());
     text += cell;
   }
   text += "\n";
@@ -109,11 +135,11 @@ std::string Table::Text() const {
     for (size_t place = 0; place < kPlaces; ++place) {
       const std::string_view reason = Impossible(static_cast<Place>(place), static_cast<Fault>(fault));
       if (reason.empty()) {
-        std::snprintf(cell, sizeof cell, "%13llu", static_cast<unsigned long long>(counts_[fault][place]));
+        std::snprintf(cell, sizeof cell, "%15llu", static_cast<unsigned long long>(counts_[fault][place]));
       } else {
         auto known = std::ranges::find(reasons, reason);
         if (known == reasons.end()) known = reasons.insert(known, reason);
-        std::snprintf(cell, sizeof cell, "%12s%c", "", static_cast<char>('a' + (known - reasons.begin())));
+        std::snprintf(cell, sizeof cell, "%14s%c", "", static_cast<char>('a' + (known - reasons.begin())));
       }
       text += cell;
     }
@@ -124,6 +150,19 @@ std::string Table::Text() const {
     text += i == 0 ? " " : "; ";
     text += static_cast<char>('a' + i);
     text += ": " + std::string(reasons[i]);
+  }
+  text += "\nwhat came of second transports:\n" + std::string(20, ' ');
+  for (size_t kind = 0; kind < kKinds; ++kind) {
+    std::snprintf(cell, sizeof cell, "%15s", kKindNames[kind].data());
+    text += cell;
+  }
+  for (size_t turn = 0; turn < kTurns; ++turn) {
+    std::snprintf(cell, sizeof cell, "\n%-20s", kTurnNames[turn].data());
+    text += cell;
+    for (size_t kind = 0; kind < kKinds; ++kind) {
+      std::snprintf(cell, sizeof cell, "%15llu", static_cast<unsigned long long>(turns_[turn][kind]));
+      text += cell;
+    }
   }
   return text + "\n";
 }
@@ -141,6 +180,14 @@ std::vector<std::string> Table::Complaints(uint64_t least) const {
         complaints.push_back(cell + ": reached " + std::to_string(count) + " times, at least " + std::to_string(least) +
                              " are wanted");
       }
+    }
+  }
+  for (size_t turn = 0; turn < kTurns; ++turn) {
+    for (size_t kind = 0; kind < kKinds; ++kind) {
+      if (turns_[turn][kind] >= least) continue;
+      complaints.push_back(std::string(kTurnNames[turn]) + " of " + std::string(kKindNames[kind]) + ": " +
+                           std::to_string(turns_[turn][kind]) + " times, at least " + std::to_string(least) +
+                           " are wanted");
     }
   }
   return complaints;

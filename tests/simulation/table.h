@@ -20,14 +20,25 @@ enum class Place : size_t {
   kLingering,  // In any of the above, without a subscriber.
   kGoodbye,    // Our close frame is out, and the transport has not ended.
   kClosed,     // And still readable.
+  // OPEN, and of two transports; what meets its own, or the session.
+  kBesideDial,     // Another is dialled, or waits for its dial.
+  kBesideOpening,  // Another is being set up.
+  kBesideOpen,     // Another is set up.
+  kOverlap,        // It has taken the place of another, which is still read.
+  // What meets the other one.
+  kSecondOpening,
+  kSecondOpen,
+  kRetiring,
 };
-inline constexpr size_t kPlaces = 7;
+inline constexpr size_t kPlaces = 14;
 
 enum class Fault : size_t {
   // Of a transport.
   kDrop,
   kCloseFrame,
+  kGoingAway,
   kHalfClose,
+  kShutdown,
   kSilence,
   kStall,
   kPartialWrite,
@@ -35,6 +46,7 @@ enum class Fault : size_t {
   kPongTimeout,
   kWriteTimeout,
   kMaxAge,
+  kLegLags,
   kGoodbyeUnanswered,
   // Of a setup.
   kStepRejected,
@@ -50,12 +62,33 @@ enum class Fault : size_t {
   kOpen,
   kClose,
   kReconnect,
+  kReconnectBeside,
   kHold,
   kOvertaken,
   kQueueFull,
   kDrain,
 };
-inline constexpr size_t kFaults = 26;
+inline constexpr size_t kFaults = 30;
+
+// What a session may have beside its own transport, and how it knows copies.
+enum class Kind : size_t { kOne, kRotates, kRotatesPayload, kRotatesPointer, kTwoPayload, kTwoPointer };
+inline constexpr size_t kKinds = 6;
+// What comes of second transports.
+enum class Turn : size_t {
+  kMet,             // It has taken the place: the two had met.
+  kOverdue,         // The same, and they had not.
+  kAfterLoss,       // The same, because the other was lost.
+  kAdoptedDial,     // The other was lost while it was being dialled.
+  kAdoptedOpening,  // The other was lost while it was being set up.
+  kDialFailed,
+  kLostInSetup,
+  kLostOpen,
+  kRetired,       // As announced.
+  kRetiredEarly,  // It was lost in the overlap.
+  kBothLost,      // The session's own in the overlap, and the retiring one was there.
+  kTakenOver,     // Another owner came while there was a second.
+};
+inline constexpr size_t kTurns = 12;
 
 std::string_view Name(Place place);
 std::string_view Name(Fault fault);
@@ -68,6 +101,7 @@ class Table {
   uint64_t count(Place place, Fault fault) const {
     return counts_[static_cast<size_t>(fault)][static_cast<size_t>(place)];
   }
+  void Reached(Kind kind, Turn turn) { ++turns_[static_cast<size_t>(turn)][static_cast<size_t>(kind)]; }
   // How much there was to check.
   struct Sums {
     uint64_t sessions = 0;
@@ -75,6 +109,8 @@ class Table {
     uint64_t transports = 0;
     uint64_t entries = 0;
     uint64_t commands = 0;
+    uint64_t copies = 0;
+    uint64_t unsure = 0;  // Frames that could be a copy or not.
   };
   Sums sums;
 
@@ -85,6 +121,7 @@ class Table {
 
  private:
   std::array<std::array<uint64_t, kPlaces>, kFaults> counts_{};
+  std::array<std::array<uint64_t, kKinds>, kTurns> turns_{};
 };
 
 }  // namespace fairlead::simulation

@@ -19,6 +19,11 @@ World::World(Draws& draws, Table& table, bool trace)
     Observe();
     scene_.draw = draws_.Unit();
   };
+  dialler_.on_dial = [this] {
+    Life* life = Dialling();
+    scene_.Unless(life != nullptr, "somebody dials who is neither CONNECTING nor OPEN");
+    if (life != nullptr) life->DialBegins();
+  };
 }
 
 World::~World() {
@@ -29,16 +34,23 @@ World::~World() {
 
 const std::vector<World::Event>& World::Events() {
   static const std::vector<Event> events = {
-      {24, &World::Accept},    {14, &World::Say},     {12, &World::Move},        {10, &World::AnswerStep},
-      {10, &World::Send},      {3, &World::Ping},     {8, &World::ReadOne},      {6, &World::ReadAll},
-      {6, &World::Join},       {12, &World::Pass},    {6, &World::PassToNext},   {2, &World::PassLong},
-      {3, &World::Recover},    {2, &World::Drop},     {1, &World::CloseFrame},   {1, &World::HalfClose},
-      {2, &World::Silence},    {2, &World::Stall},    {3, &World::PartialWrite}, {2, &World::RejectStep},
-      {3, &World::RefuseDial}, {1, &World::Hang},     {1, &World::RefuseForNow}, {1, &World::Forbid},
-      {4, &World::Leave},      {1, &World::LeaveAll}, {4, &World::Open},         {1, &World::Close},
-      {2, &World::Reconnect},  {3, &World::Hold},     {1, &World::Flood},
+      {24, &World::Accept},    {14, &World::Say},     {12, &World::Move},         {10, &World::AnswerStep},
+      {10, &World::Send},      {3, &World::Ping},     {8, &World::ReadOne},       {6, &World::ReadAll},
+      {6, &World::Join},       {12, &World::Pass},    {6, &World::PassToNext},    {2, &World::PassLong},
+      {3, &World::Recover},    {2, &World::Drop},     {1, &World::CloseFrame},    {1, &World::HalfClose},
+      {4, &World::Silence},    {2, &World::Stall},    {3, &World::PartialWrite},  {2, &World::RejectStep},
+      {3, &World::RefuseDial}, {1, &World::Hang},     {1, &World::RefuseForNow},  {1, &World::Forbid},
+      {4, &World::Leave},      {1, &World::LeaveAll}, {4, &World::Open},          {1, &World::Close},
+      {2, &World::Reconnect},  {3, &World::Hold},     {1, &World::Flood},         {3, &World::ReconnectBeside},
+      {2, &World::GoingAway},  {2, &World::Announce}, {10, &World::AcceptSecond}, {6, &World::Lag},
   };
   return events;
+}
+
+// What ends a session's own transport, or the session: in calm runs it is rare, so that two transports stay together.
+bool World::Ends(bool (World::*happen)()) {
+  return happen == &World::Open || happen == &World::Close || happen == &World::Reconnect ||
+         happen == &World::LeaveAll || happen == &World::Leave || happen == &World::Forbid || happen == &World::Hang;
 }
 
 bool World::Happen() {
@@ -53,6 +65,7 @@ bool World::Happen() {
       at -= event.weight;
       continue;
     }
+    if (calm_ && Ends(event.happen) && !draws_.OneIn(5)) return false;
     scene_.draw = draws_.Unit();
     if (!(this->*event.happen)()) return false;
     Observe();
@@ -63,6 +76,7 @@ bool World::Happen() {
 }
 
 std::string World::Run() {
+  calm_ = !draws_.OneIn(3);
   Open();
   Observe();
   for (int happened = 0; happened < kEvents && scene_.complaint.empty();) {
@@ -75,7 +89,10 @@ std::string World::Run() {
 
 // ---- Watching. ----
 
-void World::Advance(Duration span) { time_.Advance(span); }
+void World::Advance(Duration span) {
+  time_.Advance(span);
+  for (const auto& life : lives_) life->Settled();
+}
 
 void World::Observe() {
   const auto found = registry_->Find("dev", "md");
@@ -98,15 +115,14 @@ void World::WatchDials() {
   const size_t under_way = dialler_.under_way();
   scene_.Unless(under_way <= 1, under_way, " dials at once");
   if (under_way == 0) {
+    for (const auto& life : lives_) life->DialEnded();
     hung_ = false;
     return dial_timer_->Cancel();
   }
   if (std::exchange(dials_seen_, dialler_.requests.size()) == dialler_.requests.size()) return;
   const DialRequest& request = dialler_.requests.back();
   const Life* life = Dialling();
-  scene_.Unless(life != nullptr, "somebody dials who is not CONNECTING");
   if (life == nullptr) return;
-  scene_.Unless(life->line() == nullptr, "a dial, and there is a transport");
   scene_.Unless(request.url == life->options().url, "a dial to ", request.url.target, " and not to ",
                 life->options().url.target);
   hung_ = draws_.OneIn(16);
@@ -127,17 +143,30 @@ Life* World::Current() {
 Life* World::Dialling() {
   for (const auto& life : lives_) {
     const auto session = life->session();
-    if (session != nullptr && session->state() == State::kConnecting && !session->closing()) return life.get();
+    if (session == nullptr || session->closing()) continue;
+    if (session->state() == State::kConnecting || session->state() == State::kOpen) return life.get();
   }
   return nullptr;
 }
 
-Line* World::AnyLine() {
+Line* World::AnyLine(bool writing) {
   std::vector<Line*> live;
   for (const auto& line : lines_) {
-    if (line->live()) live.push_back(line.get());
+    if (!line->live() || (writing && !line->writing())) continue;
+    live.push_back(line.get());
   }
   return live.empty() ? nullptr : live[draws_.Below(live.size())];
+}
+
+// Rather one of two that are together only for a while.
+Line* World::LineAmid() {
+  std::vector<Line*> amid;
+  for (const auto& line : lines_) {
+    const Life& life = line->life();
+    const bool opening = line.get() == life.second() && !line->ready;
+    if (line->live() && !life.blind() && (opening || life.retiring() != nullptr)) amid.push_back(line.get());
+  }
+  return amid.empty() || draws_.OneIn(2) ? AnyLine() : amid[draws_.Below(amid.size())];
 }
 
 Adapter* World::AnyAdapter() { return adapters_.empty() ? nullptr : adapters_[draws_.Below(adapters_.size())].get(); }
@@ -156,20 +185,54 @@ bool World::Accept() {
   Life* life = Dialling();
   if (life == nullptr || dialler_.under_way() == 0 || hung_) return false;
   dialler_.prepare = [&](Peer& peer) {
-    lines_.push_back(std::make_unique<Line>(scene_, *life, peer, life->session()->generation() + 1));
+    lines_.push_back(std::make_unique<Line>(scene_, *life, peer, life->transports() + 1));
     lines_.back()->by_itself = !draws_.OneIn(4);
     life->Dialled(*lines_.back());
+    // The latest that there was: what some exchanges greet with.
+    if (stream_.item != 0 && draws_.OneIn(4)) lines_.back()->Say(StreamPayload(*life, lines_.back()->generation()));
   };
   dialler_.Accept();
   return true;
 }
 
+// What the exchange sends on all transports: the same, or with the same number in it.
+std::string World::StreamPayload(const Life& life, uint64_t generation) const {
+  const Kind kind = life.kind();
+  if (kind != Kind::kRotatesPointer && kind != Kind::kTwoPointer) return stream_.payload;
+  return R"({"seq":)" + std::to_string(stream_.item) + R"(,"by":)" + std::to_string(generation) + R"(,"text":")" +
+         stream_.payload + "\"}";
+}
+
+// One that is made before the other breaks is made sooner than it.
+bool World::AcceptSecond() {
+  Life* life = Dialling();
+  return life != nullptr && life->dials_second() && Accept();
+}
+
 bool World::Say() {
   Line* line = AnyLine();
   if (line == nullptr || line->silent) return false;
-  for (uint64_t i = draws_.Between(1, 3); i > 0; --i)
-    line->Say("frame " + std::to_string(++scene_.version) + " " + draws_.Text(60));
+  for (uint64_t i = draws_.Between(1, 3); i > 0; --i) {
+    const std::string payload = "frame " + std::to_string(++scene_.version) + " " + draws_.Text(60);
+    if (draws_.OneIn(8)) {
+      line->Say(payload);
+      continue;
+    }
+    if (stream_.item != 0 && draws_.OneIn(30)) {
+      line->life().Repeats();
+    } else {
+      stream_.payload = payload;
+    }
+    ++stream_.item;
+    SayToAll(line->life());
+  }
   return true;
+}
+
+void World::SayToAll(const Life& life) {
+  for (const auto& each : lines_) {
+    if (&each->life() == &life && each->live()) each->Say(StreamPayload(life, each->generation()), stream_.item);
+  }
 }
 
 bool World::Move() {
@@ -223,7 +286,7 @@ bool World::Send() {
   SendCommand send{.payload = draws_.Text(80), .max_wait = draws_.OneIn(2) ? 0s : draws_.Milliseconds(2000)};
   const uint64_t generation = owner->session()->generation();
   if (draws_.OneIn(8)) send.generation = generation;
-  if (draws_.OneIn(16)) send.generation = std::max<uint64_t>(generation, 2) - 1;
+  if (draws_.OneIn(16)) send.generation = draws_.Between(1, owner->life().transports() + 1);
   if (draws_.OneIn(5)) send.setup_key = "key" + std::to_string(draws_.Below(3));
   if (draws_.OneIn(8)) send.forget_setup_keys = {"key" + std::to_string(draws_.Below(3))};
   const bool changes_setup = !send.setup_key.empty() || !send.forget_setup_keys.empty();

@@ -20,7 +20,7 @@ class World {
   World(const World&) = delete;
   World& operator=(const World&) = delete;
 
-  static constexpr int kEvents = 250;
+  static constexpr int kEvents = 350;
   // So many events, then the end, one way or another. What was wrong; empty: nothing.
   std::string Run();
   uint64_t fingerprint() const { return scene_.fingerprint; }
@@ -32,10 +32,12 @@ class World {
     bool (World::*happen)();
   };
   static const std::vector<Event>& Events();
+  static bool Ends(bool (World::*happen)());
   bool Happen();
 
   // What goes well, in world.cc.
   bool Accept();
+  bool AcceptSecond();
   bool Say();
   bool Move();
   bool AnswerStep();
@@ -52,6 +54,9 @@ class World {
   // What does not, in faults.cc.
   bool Drop();
   bool CloseFrame();
+  bool GoingAway();
+  bool Announce();
+  bool Lag();
   bool HalfClose();
   bool Silence();
   bool Stall();
@@ -66,8 +71,13 @@ class World {
   bool Open();
   bool Close();
   bool Reconnect();
+  bool ReconnectBeside();
+  bool ReconnectAs(bool beside);
   bool Hold();
   bool Flood();
+  std::string StreamPayload(const Life& life, uint64_t generation) const;
+  void SayToAll(const Life& life);
+  void TookOf(const Line& line, Fault fault, const char* what);
   void Finish();
   void Judge();
 
@@ -75,7 +85,8 @@ class World {
   void Observe();
   void WatchDials();
   void Refuse(const Loss& loss, Fault fault);
-  Line* AnyLine();
+  Line* AnyLine(bool writing = false);
+  Line* LineAmid();
   Adapter* AnyAdapter();
   Adapter* Owner();
   Life* Current();   // That has the name.
@@ -98,6 +109,10 @@ class World {
   size_t dials_seen_ = 0;
   bool hung_ = false;  // The dial under way is never answered.
 
+  struct {
+    uint64_t item = 0;  // Zero: nothing yet.
+    std::string payload;
+  } stream_;  // The latest of what the exchange sends on all transports.
   std::vector<std::unique_ptr<Line>> lines_;
   std::vector<std::unique_ptr<Life>> lives_;
   std::vector<std::unique_ptr<Adapter>> adapters_;
@@ -108,6 +123,7 @@ class World {
   std::vector<Position> positions_;  // Where adapters that have left had got to.
   uint64_t numbers_ = 0;             // Of adapters.
   uint64_t commands_ = 0;
+  bool calm_ = false;
   bool draining_ = false;
   bool drained_ = false;
 };

@@ -140,12 +140,14 @@ class ScriptedDialler final : public Dialler {
     requests.push_back(request);
     auto dial = std::make_shared<UnderWay>(UnderWay{requests.size(), std::move(done)});
     under_way_.push_back(dial);
+    if (on_dial) on_dial();
     return std::make_unique<Abandons>(dial);
   }
 
   std::vector<DialRequest> requests;         // All dials so far.
   std::vector<std::shared_ptr<Peer>> peers;  // Of all transports so far.
   std::function<void(Peer&)> prepare = {};   // Applied to each new one.
+  std::function<void()> on_dial = {};        // Told of each dial as it begins.
 
   // A dial that nobody has answered or abandoned.
   size_t under_way() {

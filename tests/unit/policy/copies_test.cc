@@ -74,6 +74,21 @@ TEST(Copies, APayloadIsNoCopyOfWhatCameBeforeItsTransportWasThere) {
   EXPECT_TRUE(feed.IsCopy(kA, "bid 100"));
 }
 
+// What it lags behind one that is gone proves nothing of the one that has come instead.
+TEST(Copies, ACopyOfWhatAFormerTransportBroughtIsNoMeetingWithTheNextOne) {
+  for (const char* pointer : {"/n", ""}) {
+    Both feed({.json_pointer = pointer});
+    EXPECT_FALSE(feed.IsCopy(kA, 1));
+    feed.copies.End(kA, feed.now);
+    feed.Up(kA);
+    EXPECT_TRUE(feed.IsCopy(kB, 1));
+    EXPECT_EQ(feed.copies.met(), 0u) << pointer;
+    EXPECT_FALSE(feed.IsCopy(kA, 2));
+    EXPECT_TRUE(feed.IsCopy(kB, 2));
+    EXPECT_EQ(feed.copies.met(), 1u) << pointer;
+  }
+}
+
 // A number that stands in a frame names one frame: a snapshot of the latest is no news.
 TEST(Copies, ANumberedFrameIsACopyOfWhatCameBeforeItsTransportWasThere) {
   Feed feed;

@@ -339,6 +339,20 @@ TEST(Rotation, ClosingTheSessionSaysGoodbyeToBoth) {
   }
 }
 
+TEST(Rotation, TheOverlapOfASessionThatClosesEndsNothingAnyMore) {
+  Rotation talk;
+  talk.Rotate();
+  talk.first().Text(Numbered(1));
+  talk.peer().Text(Numbered(1));
+  talk.Read();
+  talk.peer().says_goodbye = false;
+  talk.session().Close({Reason::kClosed, Phase::kUnspecified, "enough"});
+  EXPECT_THAT(talk.Read(), ElementsAre(HasSubstr("leg CLOSED g1")));
+  EXPECT_THAT(talk.After(30s), IsEmpty()) << "the new transport says no goodbye";
+  talk.peer().End();
+  EXPECT_THAT(talk.Read(), ElementsAre(HasSubstr("CLOSED: CLOSED"), HasSubstr("ended: ")));
+}
+
 TEST(Rotation, WithTheSessionEverythingEndsAndEachSendHasItsOutcome) {
   SessionOptions options = Rotating();
   options.reconnect.max_attempts = 1;
