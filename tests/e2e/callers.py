@@ -6,9 +6,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
-import fairlead
 import grpc
 import trustme
+
+import fairlead
 from tests.e2e.certificates import Pair, issue, pem_of
 from tests.e2e.processes import PATIENCE_S, Gateway
 

@@ -12,6 +12,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+
 from tests.e2e.processes import PATIENCE_S
 
 # What a client of HTTP/2 says first: the preface and an empty SETTINGS frame.

@@ -8,10 +8,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Protocol
 
-import fairlead
 import grpc
 import pytest
 import trustme
+
+import fairlead
 from tests.e2e.attach import Attachment, connected
 from tests.e2e.callers import Papers, Serve, tls_listener
 from tests.e2e.endpoints import SCHEMES, Endpoint

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
+
 from fairlead.v1 import session_pb2 as pb
 from tests.e2e.attach import sessions_of
 from tests.e2e.callers import Papers, Serve, channel_to, connect, issue_server

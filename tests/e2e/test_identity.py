@@ -4,15 +4,18 @@ import ssl
 from pathlib import Path
 from typing import Any
 
-import fairlead
 import grpc
 import pytest
+import yaml
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+import fairlead
 from fairlead.v1 import http_pb2, types_pb2
 from fairlead.v1 import session_pb2 as pb
 from tests.e2e.attach import Status, status_of
-from tests.e2e.callers import DESK, FEEDS, SECRET, TOKENS, UNKNOWN, Papers, Serve, channel_to, connect
+from tests.e2e.callers import DESK, FEEDS, SECRET, TOKENS, UNKNOWN, Papers, Serve, channel_to, connect, sha256
 from tests.e2e.certificates import ALERT, context_of, knock, knock_plainly, old
-from tests.e2e.processes import Exchange, Gateway, eventually
+from tests.e2e.processes import Exchange, Gateway, eventually, run
 
 # ---- The handshake. ----
 
@@ -210,6 +213,42 @@ async def test_the_python_client_without_proof_is_refused_at_once(serve: Serve, 
         assert error.value.reason is fairlead.Reason.UNAUTHENTICATED
         assert SECRET not in str(error.value)
     assert SECRET not in gateway.log
+
+
+async def test_a_listener_with_an_identity_serves_every_certificate_of_its_authorities(
+    serve: Serve, papers: Papers, exchange: Exchange
+) -> None:
+    gateway = serve(certificates=True)
+    gateway.config["listeners"][0]["identity"] = "house"
+    assert await gateway.terminate() == 0
+    gateway.start()
+    async with (
+        connect(gateway, papers, papers.feeds) as one,
+        connect(gateway, papers, papers.unknown) as other,
+        one.websocket(f"{exchange.ws}/echo", name="md"),
+    ):
+        assert [session.name for session in await other.sessions()] == ["md"]
+
+
+async def test_health_is_told_to_who_is_through_the_handshake(serve: Serve, papers: Papers) -> None:
+    gateway = serve(certificates=True)
+    async with channel_to(gateway, papers, papers.unknown) as channel:
+        answer = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())  # type: ignore[attr-defined]
+        assert answer.status == health_pb2.HealthCheckResponse.SERVING
+
+
+@pytest.mark.xfail(strict=True, reason="whoever sends another scheme, or no token behind it, is that caller then")
+async def test_the_hash_of_no_token_is_nobodys(serve: Serve, papers: Papers) -> None:
+    """`printf %s "$TOKEN" | sha256sum` where TOKEN is not set: to be refused, or to be matched by nothing."""
+    gateway = serve(callers=[{"identity": "feeds", "token_sha256": [sha256("no token")]}])
+    assert await gateway.terminate() == 0
+    gateway.config["callers"][0]["token_sha256"] = [sha256("")]
+    gateway.config_file.write_text(yaml.safe_dump(gateway.config))
+    if run("fairlead", "--check-config", gateway.config_file).returncode != 0:
+        return
+    gateway.start()
+    async with channel_to(gateway, papers) as channel:
+        expect_unknown(await call_everything(channel, ("authorization", "Basic anything")), gateway)
 
 
 # ---- Identities among each other. ----
