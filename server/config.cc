@@ -1,5 +1,7 @@
 #include "config.h"
 
+#include <absl/strings/ascii.h>
+#include <absl/strings/escaping.h>
 #include <absl/strings/str_format.h>
 #include <sys/un.h>
 
@@ -24,6 +26,7 @@ namespace {
 namespace proto = config::v1;
 
 constexpr std::size_t kMaxFileBytes = 1 * kMiB;  // Of the configuration; real ones have a few KiB.
+constexpr std::string_view kHashOfNothing = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 constexpr std::size_t kMaxUnixPathBytes = sizeof(sockaddr_un::sun_path) - 1;
 
 // What the system says of a file that cannot be read, or its text.
@@ -57,6 +60,11 @@ class Validation {
     for (int i = 0; i < file.egress().rules_size(); ++i) {
       config.egress.push_back(ConvertRule(file.egress().rules(i), absl::StrFormat("egress.rules[%d]", i)));
     }
+    for (int i = 0; i < file.callers_size(); ++i) {
+      config.callers.push_back(ConvertCaller(file.callers(i), absl::StrFormat("callers[%d]", i)));
+    }
+    if (!needs_callers_.empty() && file.callers().empty())
+      errors_.Add("callers", "is missing; expected at least one, since " + needs_callers_ + " names no identity");
     for (int i = 0; i < file.grants_size(); ++i) {
       config.grants.push_back(ConvertGrant(file.grants(i), absl::StrFormat("grants[%d]", i)));
     }
@@ -77,7 +85,11 @@ class Validation {
   Config::Listener ConvertListener(const proto::Listener& file, const std::string& path) {
     Config::Listener listener;
     listener.identity = file.identity();
-    CheckName(file.identity(), path + ".identity");
+    if (file.identity().empty() && file.tcp().has_tls()) {
+      needs_callers_ = path;
+    } else {
+      CheckName(file.identity(), path + ".identity");
+    }
     if (file.has_unix() && file.has_tcp())
       errors_.Add(path + ".tcp", "unix is given too; expected one of unix and tcp");
     if (!file.has_unix() && !file.has_tcp()) errors_.Add(path, "has no address; expected one of unix and tcp");
@@ -115,13 +127,13 @@ class Validation {
   TcpAddress ConvertTcp(const proto::TcpListener& file, const std::string& path) {
     TcpAddress listener;
     const auto address = IpAddress::Parse(file.host());
-    const std::string expected = "expected \"127.0.0.1\" or \"::1\"";
+    const std::string expected = "expected \"127.0.0.1\" or \"::1\", or any address with tls";
     if (file.host().empty()) {
       errors_.Add(path + ".host", "is missing; " + expected);
     } else if (!address) {
       errors_.Add(path + ".host", "\"" + file.host() + "\" is not an IP address; " + expected);
-    } else if (!IsLoopback(*address)) {
-      errors_.Add(path + ".host", "listeners beyond loopback need TLS, which comes later; " + expected);
+    } else if (!IsLoopback(*address) && !file.has_tls()) {
+      errors_.Add(path + ".host", "listeners beyond loopback need tls; " + expected);
     } else {
       listener.host = address->Text();
     }
@@ -134,7 +146,61 @@ class Validation {
         CheckUnique(absl::StrFormat("tcp %s %d", listener.host, listener.port), path);
       }
     }
+    if (file.has_tls()) listener.tls = ConvertListenerTls(file.tls(), path + ".tls");
     return listener;
+  }
+
+  ListenerTls ConvertListenerTls(const proto::ListenerTls& file, const std::string& path) {
+    CheckPem(file.certificate_file(), path + ".certificate_file", "CERTIFICATE-----", "certificate");
+    CheckPem(file.key_file(), path + ".key_file", "PRIVATE KEY-----", "key");
+    if (!file.client_ca_file().empty())
+      CheckPem(file.client_ca_file(), path + ".client_ca_file", "CERTIFICATE-----", "certificate");
+    return {.certificate_file = file.certificate_file(),
+            .key_file = file.key_file(),
+            .client_ca_file = file.client_ca_file()};
+  }
+
+  // That there is a PEM block of the kind; whether it is any good, its user finds out.
+  void CheckPem(const std::string& file, const std::string& field, const std::string& block, const std::string& what) {
+    if (file.empty()) return errors_.Add(field, "is missing; expected a PEM file with a " + what);
+    const auto text = ReadFile(file, 64 * kMiB);
+    if (!text) {
+      errors_.Add(field, "\"" + file + "\" cannot be read: " + text.error() + "; expected a PEM file");
+    } else if (text->find(block) == std::string::npos) {
+      errors_.Add(field, "\"" + file + "\" has no " + what + "; expected a PEM file");
+    }
+  }
+
+  Caller ConvertCaller(const proto::Caller& file, const std::string& path) {
+    Caller caller{.identity = file.identity(), .certificates = {}, .tokens = {}};
+    CheckName(file.identity(), path + ".identity");
+    if (file.certificates().empty() && file.token_sha256().empty())
+      errors_.Add(path, "has neither certificates nor token_sha256; expected how the caller proves itself");
+    for (int i = 0; i < file.certificates_size(); ++i) {
+      const std::string field = absl::StrFormat("%s.certificates[%d]", path, i);
+      const std::string& name = file.certificates(i);
+      if (name.empty()) errors_.Add(field, "is empty; expected a URI or DNS name of a client certificate");
+      if (name.contains('*')) errors_.Add(field, "\"" + name + "\" has a \"*\"; expected a whole name");
+      CheckUnique("certificate " + name, field);
+      caller.certificates.push_back(name);
+    }
+    for (int i = 0; i < file.token_sha256_size(); ++i) {
+      const std::string field = absl::StrFormat("%s.token_sha256[%d]", path, i);
+      const std::string& text = file.token_sha256(i);
+      Sha256 hash{};
+      const bool is_hex = text.size() == 2 * hash.size() && std::ranges::all_of(text, absl::ascii_isxdigit);
+      if (!is_hex) {
+        errors_.Add(field, "is not a hash; expected 64 hexadecimal digits, as `printf %s TOKEN | sha256sum` prints");
+        continue;
+      }
+      const std::string bytes = absl::HexStringToBytes(text);
+      if (absl::AsciiStrToLower(text) == kHashOfNothing)
+        errors_.Add(field, "is the hash of no text at all; expected that of a token");
+      std::ranges::copy(bytes, reinterpret_cast<char*>(hash.data()));
+      CheckUnique("token " + bytes, field);
+      caller.tokens.push_back(hash);
+    }
+    return caller;
   }
 
   static bool IsLoopback(const IpAddress& address) {
@@ -200,12 +266,7 @@ class Validation {
     if (file.has_system_authorities()) tls.system_authorities = file.system_authorities();
     for (int i = 0; i < file.ca_files_size(); ++i) {
       const std::string field = absl::StrFormat("tls.ca_files[%d]", i);
-      const auto text = ReadFile(file.ca_files(i), 64 * kMiB);
-      if (!text) {
-        errors_.Add(field, "\"" + file.ca_files(i) + "\" cannot be read: " + text.error() + "; expected a PEM file");
-      } else if (text->find("-----BEGIN CERTIFICATE-----") == std::string::npos) {
-        errors_.Add(field, "\"" + file.ca_files(i) + "\" has no certificate; expected a PEM file");
-      }
+      CheckPem(file.ca_files(i), field, "-----BEGIN CERTIFICATE-----", "certificate");
       tls.ca_files.push_back(file.ca_files(i));
     }
   }
@@ -335,6 +396,7 @@ class Validation {
 
   ConfigErrors& errors_;
   std::map<std::string, std::string> seen_;
+  std::string needs_callers_;  // A listener that does; empty: none.
 };
 
 }  // namespace

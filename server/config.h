@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstdint>
 #include <expected>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -12,6 +13,7 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/time.h"
+#include "policy/callers.h"
 #include "policy/egress.h"
 #include "policy/flush.h"
 #include "policy/grants.h"
@@ -25,14 +27,23 @@ struct UnixAddress {
   unsigned mode = 0660;  // Permissions of the socket.
 };
 
+// Of fairlead.config.v1.ListenerTls. Each file could be read and held what it should.
+struct ListenerTls {
+  std::string certificate_file;
+  std::string key_file;
+  std::string client_ca_file;  // Empty: no certificates are asked for.
+  friend bool operator==(const ListenerTls&, const ListenerTls&) = default;
+};
+
 struct TcpAddress {
-  std::string host;        // A loopback address, IPv6 without brackets.
+  std::string host;        // IPv6 without brackets. Not a loopback address: with TLS.
   std::uint16_t port = 0;  // 0: any free one.
+  std::optional<ListenerTls> tls = std::nullopt;
 };
 
 struct Config {
   struct Listener {
-    std::string identity;
+    std::string identity;  // Empty: that of the call, of `callers`.
     std::variant<UnixAddress, TcpAddress> address;
   };
   struct Tls {
@@ -43,6 +54,7 @@ struct Config {
   std::vector<Listener> listeners;  // At least one.
   std::vector<EgressRule> egress;
   std::vector<Grant> grants;
+  std::vector<Caller> callers;
   Tls tls;
   Limits limits;
   Flush::Batch flush;

@@ -83,6 +83,12 @@ Result<std::unique_ptr<Listener>> Listen(Loop& loop, const Config::Listener& lis
   return Listener::Tcp(loop, address.host, address.port);
 }
 
+std::optional<Gateway::Tls> TlsOf(const Config::Listener& listener) {
+  const auto* address = std::get_if<TcpAddress>(&listener.address);
+  if (address == nullptr || !address->tls) return std::nullopt;
+  return Gateway::Tls{address->tls->certificate_file, address->tls->key_file, address->tls->client_ca_file};
+}
+
 int Run(const Config& config) {
   SetLogLevel(config.log_level);
   RaiseDescriptorLimit(config.limits);
@@ -111,12 +117,15 @@ int Run(const Config& config) {
   const auto connector = MakeConnector(loop, egress, **tls);
   HttpEngine http(*connector, loop, config.limits, config.http);
   Streams streams(registry, loop, config.limits, config.flush);
+  const Callers callers(config.callers);
   Gateway::Prepare();
   Gateway gateway(loop, streams, http, config.limits, {.reflection = config.reflection});
   for (const Config::Listener& each : config.listeners) {
     auto listener = Listen(loop, each);
     if (!listener) return fail(listener.error());
-    gateway.Serve(std::move(*listener), each.identity);
+    auto served = gateway.Serve(std::move(*listener),
+                                each.identity.empty() ? Identity(callers) : Identity(each.identity), TlsOf(each));
+    if (!served) return fail(served.error());
   }
 
   // Down: tell adapters, close sessions, let the last events be read, then end what is left.

@@ -36,6 +36,8 @@ std::string_view Name(Reason reason) {
       return "OVERFLOW";
     case Reason::kNotAsked:
       return "NOT_ASKED";
+    case Reason::kUnauthenticated:
+      return "UNAUTHENTICATED";
     case Reason::kResolveFailed:
       return "RESOLVE_FAILED";
     case Reason::kConnectFailed:

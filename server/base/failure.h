@@ -28,6 +28,7 @@ enum class Reason : int {
   kLimitReached = 13,
   kOverflow = 14,
   kNotAsked = 15,
+  kUnauthenticated = 16,
   kResolveFailed = 20,
   kConnectFailed = 21,
   kDialTimeout = 22,

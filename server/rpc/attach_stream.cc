@@ -7,16 +7,18 @@
 
 namespace fairlead {
 
-AttachStream* AttachStream::Begin(const std::string& identity, Streams& streams, grpc::CallbackServerContext& context) {
+AttachStream* AttachStream::Begin(Result<std::string> identity, Streams& streams,
+                                  grpc::CallbackServerContext& context) {
   const std::shared_ptr<AttachStream> stream(new AttachStream(streams, context));
   stream->self_ = stream;
-  streams.timers().Post([stream, identity] {
+  streams.timers().Post([stream, identity = std::move(identity)] {
     if (stream->ended_) return;  // Cancelled before it began.
+    if (!identity) return stream->End(ToStatus(identity.error()));
     if (auto admitted = stream->streams_.Admit(*stream); !admitted) return stream->End(ToStatus(admitted.error()));
     Streams& all = stream->streams_;
     Channels::Stream& side = *stream;
     stream->channels_ =
-        std::make_unique<Channels>(identity, all.registry(), all.timers(), all.limits(), all.batch(), side);
+        std::make_unique<Channels>(*identity, all.registry(), all.timers(), all.limits(), all.batch(), side);
   });
   stream->ReadNext();
   return stream.get();

@@ -25,8 +25,8 @@ class AttachStream final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc
                            private Channels::Stream,
                            private Streams::Member {
  public:
-  // Keeps itself until OnDone. Any thread.
-  static AttachStream* Begin(const std::string& identity, Streams& streams, grpc::CallbackServerContext& context);
+  // Keeps itself until OnDone. Without an identity it ends at once. Any thread.
+  static AttachStream* Begin(Result<std::string> identity, Streams& streams, grpc::CallbackServerContext& context);
 
  private:
   AttachStream(Streams& streams, grpc::CallbackServerContext& context) : streams_(streams), context_(context) {}

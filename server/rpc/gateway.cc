@@ -4,11 +4,16 @@
 #include <google/protobuf/stubs/logging.h>
 #include <grpc/grpc.h>
 #include <grpc/health/v1/health.pb.h>
+#include <grpc/support/log.h>
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/health_check_service_interface.h>
 #include <grpcpp/impl/server_builder_option.h>
 #include <grpcpp/security/server_credentials.h>
+#include <grpcpp/security/tls_certificate_provider.h>
+#include <grpcpp/security/tls_credentials_options.h>
 #include <grpcpp/server_builder.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
 
 #include "base/log.h"
 
@@ -23,12 +28,43 @@ class WithoutReflection final : public grpc::ServerBuilderOption {
   }
 };
 
+constexpr unsigned kReadAgainSeconds = 1;
+
+// gRPC would find out with the first connection.
+Result<void> CheckPair(const Gateway::Tls& tls) {
+  const std::unique_ptr<SSL_CTX, decltype(&SSL_CTX_free)> context(SSL_CTX_new(TLS_server_method()), &SSL_CTX_free);
+  ERR_clear_error();
+  if (SSL_CTX_use_certificate_chain_file(context.get(), tls.certificate.c_str()) == 1 &&
+      SSL_CTX_use_PrivateKey_file(context.get(), tls.key.c_str(), SSL_FILETYPE_PEM) == 1)
+    return {};
+  const char* why = ERR_reason_error_string(ERR_get_error());
+  return NotSent(Reason::kTlsFailed, "\"" + tls.certificate + "\" and \"" + tls.key +
+                                         "\" are no certificate and its key: " + (why == nullptr ? "unreadable" : why));
+}
+
+std::shared_ptr<grpc::ServerCredentials> CredentialsOf(const std::optional<Gateway::Tls>& tls) {
+  if (!tls) return grpc::InsecureServerCredentials();
+  using grpc::experimental::FileWatcherCertificateProvider;
+  grpc::experimental::TlsServerCredentialsOptions options(
+      std::make_shared<FileWatcherCertificateProvider>(tls->key, tls->certificate, tls->client_ca, kReadAgainSeconds));
+  options.watch_identity_key_cert_pairs();
+  if (!tls->client_ca.empty()) {
+    options.watch_root_certs();
+    options.set_cert_request_type(GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY);
+  }
+  return grpc::experimental::TlsServerCredentials(options);
+}
+
 }  // namespace
 
 void Gateway::Prepare() {
   // Its complaints of unreadable requests, which name fields and hold no values, as lines like all others.
   google::protobuf::SetLogHandler([](google::protobuf::LogLevel, const char*, int, const std::string& message) {
     Log(Level::kInfo, "protobuf", {{"message", message}});
+  });
+  // And gRPC's own: what it calls an error is mostly a peer's, such as a handshake that failed.
+  gpr_set_log_function([](gpr_log_func_args* line) {
+    Log(line->severity == GPR_LOG_SEVERITY_ERROR ? Level::kWarn : Level::kInfo, "grpc", {{"message", line->message}});
   });
   // And no grpc_shutdown: it would wait up to 10 s for gRPC's backup poller, which sits in epoll_wait after any write
   // that had to wait for its peer.
@@ -41,13 +77,17 @@ void Gateway::Prepare() {
   grpc::health::v1::HealthCheckRequest::descriptor();  // Links it in: reflection finds it in the pool of descriptors.
 }
 
-void Gateway::Serve(std::unique_ptr<Listener> listener, const std::string& identity) {
+Result<void> Gateway::Serve(std::unique_ptr<Listener> listener, const Identity& identity,
+                            const std::optional<Tls>& tls) {
+  if (tls) {
+    if (auto pair = CheckPair(*tls); !pair) return pair;
+  }
   Served served;
   served.sessions = std::make_unique<SessionServiceImpl>(identity, streams_);
   served.http = std::make_unique<HttpServiceImpl>(identity, http_);
   grpc::ServerBuilder builder;
   served.acceptor = builder.experimental().AddExternalConnectionAcceptor(
-      grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD, grpc::InsecureServerCredentials());
+      grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD, CredentialsOf(tls));
   if (!options_.reflection) builder.SetOption(std::make_unique<WithoutReflection>());
   builder.RegisterService(served.sessions.get());
   builder.RegisterService(served.http.get());
@@ -63,7 +103,8 @@ void Gateway::Serve(std::unique_ptr<Listener> listener, const std::string& ident
   for (const char* service : {v1::SessionService::service_full_name(), v1::HttpService::service_full_name()})
     served.server->GetHealthCheckService()->SetServingStatus(service, true);
   served.listener = std::move(listener);
-  Log(Level::kInfo, "listener.open", {{"address", served.listener->address()}, {"identity", identity}});
+  Log(Level::kInfo, "listener.open",
+      {{"address", served.listener->address()}, {"identity", identity.name()}, {"tls", tls ? "yes" : "no"}});
   served.listener->Begin(*served.acceptor, {.admit =
                                                 [this] {
                                                   if (connections_ >= limits_.connections) return false;
@@ -72,6 +113,7 @@ void Gateway::Serve(std::unique_ptr<Listener> listener, const std::string& ident
                                                 },
                                             .ended = [this] { --connections_; }});
   served_.push_back(std::move(served));
+  return {};
 }
 
 std::string Gateway::addresses() const {

@@ -4,10 +4,12 @@
 #include <grpcpp/server.h>
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "rpc/http_service.h"
+#include "rpc/identity.h"
 #include "rpc/listener.h"
 #include "rpc/services.h"
 #include "rpc/streams.h"
@@ -29,8 +31,15 @@ class Gateway {
         limits_(limits),
         options_(options) {}
 
-  // Serves the identity on the listener, from the loop's next turn on.
-  void Serve(std::unique_ptr<Listener> listener, const std::string& identity);
+  // PEM files, which are read again when they change. No client_ca: no certificates are asked for.
+  struct Tls {
+    std::string certificate;
+    std::string key;
+    std::string client_ca = {};
+  };
+  // Serves the listener, from the loop's next turn on.
+  Result<void> Serve(std::unique_ptr<Listener> listener, const Identity& identity,
+                     const std::optional<Tls>& tls = std::nullopt);
   // "grpc=127.0.0.1:7070 unix=/run/fairlead.sock"
   std::string addresses() const;
   // Health says NOT_SERVING and nobody new is accepted. Loop thread.

@@ -16,13 +16,14 @@ class SendCall final : public grpc::ServerUnaryReactor, public std::enable_share
   SendCall(const HttpFace& face, v1::SendResponse& response) : face_(face), response_(response) {}
 
   // gRPC's thread: checks off the loop.
-  void Begin(const std::string& identity, const v1::SendRequest& request,
+  void Begin(const Result<std::string>& identity, const v1::SendRequest& request,
              std::chrono::system_clock::time_point deadline) {
     self_ = shared_from_this();
+    if (!identity) return Finish(ToStatus(identity.error()));
     auto parsed = ParseSendRequest(request, face_.limits, face_.engine.options(), Remaining(deadline));
     if (!parsed) return Finish(ToStatus(parsed.error()));
     names_ = std::move(parsed->response_header_names);
-    face_.timers.Post([self = shared_from_this(), identity, asked = std::move(parsed->request)]() mutable {
+    face_.timers.Post([self = shared_from_this(), identity = *identity, asked = std::move(parsed->request)]() mutable {
       if (self->cancelled_) return self->End(grpc::Status::CANCELLED);
       auto under_way = self->face_.engine.Send(
           identity, std::move(asked),
@@ -83,7 +84,7 @@ grpc::ServerUnaryReactor* HttpServiceImpl::Send(grpc::CallbackServerContext* con
                                                 v1::SendResponse* response) {
   auto call = std::make_shared<SendCall>(face_, *response);
   SendCall* const reactor = call.get();
-  call->Begin(identity_, *request, context->deadline());
+  call->Begin(identity_.Of(*context), *request, context->deadline());
   return reactor;
 }
 

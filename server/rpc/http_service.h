@@ -1,4 +1,4 @@
-// HttpService of one listener: whoever comes by it has its identity.
+// HttpService of one listener.
 #pragma once
 
 #include <fairlead/v1/http.grpc.pb.h>
@@ -7,6 +7,7 @@
 
 #include "http/engine.h"
 #include "rpc/flusher.h"
+#include "rpc/identity.h"
 
 namespace fairlead {
 
@@ -21,7 +22,7 @@ struct HttpFace {
 // gRPC's threads; the work is posted to the loop.
 class HttpServiceImpl final : public v1::HttpService::WithCallbackMethod_Send<v1::HttpService::Service> {
  public:
-  HttpServiceImpl(std::string identity, const HttpFace& face) : identity_(std::move(identity)), face_(face) {}
+  HttpServiceImpl(Identity identity, const HttpFace& face) : identity_(std::move(identity)), face_(face) {}
 
   grpc::ServerUnaryReactor* Send(grpc::CallbackServerContext* context, const v1::SendRequest* request,
                                  v1::SendResponse* response) override;
@@ -32,7 +33,7 @@ class HttpServiceImpl final : public v1::HttpService::WithCallbackMethod_Send<v1
                         grpc::ServerWriter<v1::DownloadResponse>* writer) override;
 
  private:
-  const std::string identity_;
+  const Identity identity_;
   const HttpFace face_;
 };
 

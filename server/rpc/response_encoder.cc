@@ -30,9 +30,10 @@ void ResponseEncoder::Frame(uint32_t channel, uint64_t sequence, const Entry& en
   const std::string_view encoded = placed.encoded();
   const bool follows = !ranges_.empty() && ranges_.back().block == placed.block &&
                        ranges_.back().first + ranges_.back().count == placed.index;
-  if (!follows) ranges_.push_back({placed.block, placed.index, 0, encoded.data(), 0});
-  ++ranges_.back().count;
-  ranges_.back().bytes += encoded.size();
+  if (!follows) ranges_.push_back({placed.block, placed.index, 0, encoded.substr(0, 0)});
+  Range& range = ranges_.back();
+  ++range.count;
+  range.payloads = {range.payloads.data(), range.payloads.size() + encoded.size()};
   ++batch_frames_;
   payloads_bytes_ += encoded.size();
   ++frames_;
@@ -70,7 +71,7 @@ void ResponseEncoder::CloseBatch() {
   open_.push_back(kBatch);
   AppendVarint(open_, batch);
   open_ += runs;
-  for (const Range& range : ranges_) Append(*range.block, range.payloads, range.bytes);
+  for (const Range& range : ranges_) Append(*range.block, range.payloads.data(), range.payloads.size());
   open_.push_back(kTimes);
   AppendVarint(open_, times);
   for (const Range& range : ranges_)

@@ -8,6 +8,7 @@
 
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "policy/journal.h"
@@ -41,8 +42,7 @@ class ResponseEncoder {
     const FrameBlock* block = nullptr;
     uint32_t first = 0;
     uint32_t count = 0;
-    const char* payloads = nullptr;
-    size_t bytes = 0;
+    std::string_view payloads;
   };
   void CloseBatch();
   // Of memory that belongs to the block.

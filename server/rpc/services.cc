@@ -22,62 +22,70 @@ grpc::Status NotInThisVersion(const std::string& method) {
 
 grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* SessionServiceImpl::Attach(
     grpc::CallbackServerContext* context) {
-  return AttachStream::Begin(identity_, streams_, *context);
+  return AttachStream::Begin(identity_.Of(*context), streams_, *context);
 }
 
-grpc::ServerWriteReactor<v1::TailResponse>* SessionServiceImpl::Tail(grpc::CallbackServerContext* /*context*/,
+grpc::ServerWriteReactor<v1::TailResponse>* SessionServiceImpl::Tail(grpc::CallbackServerContext* context,
                                                                      const v1::TailRequest* request) {
-  return TailStream::Begin(identity_, *request, streams_);
+  return TailStream::Begin(identity_.Of(*context), *request, streams_);
 }
 
 grpc::ServerUnaryReactor* SessionServiceImpl::ListSessions(grpc::CallbackServerContext* context,
                                                            const v1::ListSessionsRequest* request,
                                                            v1::ListSessionsResponse* response) {
-  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  streams_.timers().Post([this, request, response, reactor] {
+  return Run(*context, [this, request, response](const std::string& identity, grpc::ServerUnaryReactor* reactor) {
     if (auto known = CheckKnown(*request); !known) return Finish(reactor, ToStatus(known.error()));
     const uint32_t count = request->page_size() == 0 ? kDefaultPage : std::min(request->page_size(), kMaxPage);
     // The token is the last name of the page before; one more than asked for tells whether there is a next page.
-    const auto sessions = streams_.registry().List(identity_, request->page_token(), count + 1);
+    const auto sessions = streams_.registry().List(identity, request->page_token(), count + 1);
     for (size_t i = 0; i < std::min<size_t>(count, sessions.size()); ++i)
       *response->add_sessions() = Describe(*sessions[i], streams_.timers().WallNow());
     if (sessions.size() > count) response->set_next_page_token(sessions[count - 1]->name());
     Finish(reactor, grpc::Status::OK);
   });
-  return reactor;
 }
 
 grpc::ServerUnaryReactor* SessionServiceImpl::GetSession(grpc::CallbackServerContext* context,
                                                          const v1::GetSessionRequest* request,
                                                          v1::GetSessionResponse* response) {
-  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  streams_.timers().Post([this, request, response, reactor] {
-    const auto session = Find(*request, request->session(), reactor);
+  return Run(*context, [this, request, response](const std::string& identity, grpc::ServerUnaryReactor* reactor) {
+    const auto session = Find(identity, *request, request->session(), reactor);
     if (session == nullptr) return;
     *response->mutable_session() = Describe(*session, streams_.timers().WallNow());
     Finish(reactor, grpc::Status::OK);
   });
-  return reactor;
 }
 
 grpc::ServerUnaryReactor* SessionServiceImpl::CloseSession(grpc::CallbackServerContext* context,
                                                            const v1::CloseSessionRequest* request,
                                                            v1::CloseSessionResponse* /*response*/) {
-  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  streams_.timers().Post([this, request, reactor] {
-    const auto session = Find(*request, request->session(), reactor);
+  return Run(*context, [this, request](const std::string& identity, grpc::ServerUnaryReactor* reactor) {
+    const auto session = Find(identity, *request, request->session(), reactor);
     if (session == nullptr) return;
     session->Close({Reason::kClosed, Phase::kUnspecified, "CloseSession closed the session"});
     session->WhenClosed([this, reactor] { Finish(reactor, grpc::Status::OK); });
   });
+}
+
+grpc::ServerUnaryReactor* SessionServiceImpl::Run(
+    grpc::CallbackServerContext& context,
+    std::function<void(const std::string& identity, grpc::ServerUnaryReactor*)> call) {
+  grpc::ServerUnaryReactor* reactor = context.DefaultReactor();
+  auto identity = identity_.Of(context);
+  if (!identity) {
+    Finish(reactor, ToStatus(identity.error()));
+    return reactor;
+  }
+  streams_.timers().Post(
+      [call = std::move(call), identity = std::move(*identity), reactor] { call(identity, reactor); });
   return reactor;
 }
 
-std::shared_ptr<Session> SessionServiceImpl::Find(const google::protobuf::Message& request, const std::string& name,
-                                                  grpc::ServerUnaryReactor* reactor) {
+std::shared_ptr<Session> SessionServiceImpl::Find(const std::string& identity, const google::protobuf::Message& request,
+                                                  const std::string& name, grpc::ServerUnaryReactor* reactor) {
   Result<void> valid = CheckKnown(request);
   if (valid) valid = CheckSessionName(name, "session");
-  auto session = valid ? streams_.registry().Find(identity_, name) : nullptr;
+  auto session = valid ? streams_.registry().Find(identity, name) : nullptr;
   if (valid && session == nullptr)
     valid = NotSent(Reason::kSessionNotFound, "session: \"" + name + "\" is not a live session");
   if (!valid) Finish(reactor, ToStatus(valid.error()));

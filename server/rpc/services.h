@@ -1,11 +1,13 @@
-// The services of one listener: whoever comes by it has its identity.
+// The services of one listener.
 #pragma once
 
 #include <fairlead/v1/quota.grpc.pb.h>
 #include <fairlead/v1/session.grpc.pb.h>
 
+#include <functional>
 #include <string>
 
+#include "rpc/identity.h"
 #include "rpc/streams.h"
 
 namespace fairlead {
@@ -17,7 +19,7 @@ using SessionServiceBase = v1::SessionService::WithRawCallbackMethod_Attach<v1::
 // gRPC's threads; the work is posted to the loop. The streams outlive it.
 class SessionServiceImpl final : public SessionServiceBase {
  public:
-  SessionServiceImpl(std::string identity, Streams& streams) : identity_(std::move(identity)), streams_(streams) {}
+  SessionServiceImpl(Identity identity, Streams& streams) : identity_(std::move(identity)), streams_(streams) {}
 
   grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* Attach(grpc::CallbackServerContext* context) override;
   grpc::ServerWriteReactor<v1::TailResponse>* Tail(grpc::CallbackServerContext* context,
@@ -30,12 +32,15 @@ class SessionServiceImpl final : public SessionServiceBase {
                                          v1::CloseSessionResponse* response) override;
 
  private:
+  // Runs the call on the loop, as the identity that it comes from; who is nobody is refused.
+  grpc::ServerUnaryReactor* Run(grpc::CallbackServerContext& context,
+                                std::function<void(const std::string& identity, grpc::ServerUnaryReactor*)> call);
   // Checks the request and finds its session, on the loop; else finishes the reactor and returns null.
-  std::shared_ptr<Session> Find(const google::protobuf::Message& request, const std::string& name,
-                                grpc::ServerUnaryReactor* reactor);
+  std::shared_ptr<Session> Find(const std::string& identity, const google::protobuf::Message& request,
+                                const std::string& name, grpc::ServerUnaryReactor* reactor);
   void Finish(grpc::ServerUnaryReactor* reactor, grpc::Status status);
 
-  const std::string identity_;
+  const Identity identity_;
   Streams& streams_;
 };
 

@@ -55,6 +55,8 @@ grpc::StatusCode CodeOf(const Failure& failure) {
       return grpc::StatusCode::INVALID_ARGUMENT;
     case Reason::kNotImplemented:
       return grpc::StatusCode::UNIMPLEMENTED;
+    case Reason::kUnauthenticated:
+      return grpc::StatusCode::UNAUTHENTICATED;
     case Reason::kEgressDenied:
     case Reason::kNotOwner:
       return grpc::StatusCode::PERMISSION_DENIED;

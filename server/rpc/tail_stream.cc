@@ -7,10 +7,12 @@
 
 namespace fairlead {
 
-TailStream* TailStream::Begin(const std::string& identity, const v1::TailRequest& request, Streams& streams) {
+TailStream* TailStream::Begin(Result<std::string> identity, const v1::TailRequest& request, Streams& streams) {
   const std::shared_ptr<TailStream> stream(new TailStream(streams, request));
   stream->self_ = stream;
-  streams.timers().Post([stream, identity] { stream->Join(identity); });
+  streams.timers().Post([stream, identity = std::move(identity)] {
+    identity ? stream->Join(*identity) : stream->End(ToStatus(identity.error()));
+  });
   return stream.get();
 }
 

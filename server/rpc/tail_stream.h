@@ -19,7 +19,7 @@ class TailStream final : public grpc::ServerWriteReactor<v1::TailResponse>,
                          private Streams::Member {
  public:
   // Keeps itself until OnDone. Any thread.
-  static TailStream* Begin(const std::string& identity, const v1::TailRequest& request, Streams& streams);
+  static TailStream* Begin(Result<std::string> identity, const v1::TailRequest& request, Streams& streams);
 
  private:
   TailStream(Streams& streams, const v1::TailRequest& request) : streams_(streams), request_(request) {}

@@ -14,6 +14,7 @@ import trustme
 
 import fairlead
 from tests.e2e.attach import Attachment, connected
+from tests.e2e.callers import Papers, Serve, tls_listener
 from tests.e2e.endpoints import SCHEMES, Endpoint
 from tests.e2e.processes import BUILD, Exchange, Gateway, Process
 
@@ -142,6 +143,22 @@ def start_gateway(scratch: Path, exchange: Exchange, authority: trustme.CA) -> S
         return gateway
 
     return start_gateway
+
+
+@pytest.fixture(scope="session")
+def papers() -> Papers:
+    """Certificates of callers and gateways."""
+    return Papers()
+
+
+@pytest.fixture
+def serve(start_gateway: StartGateway, papers: Papers, scratch: Path) -> Serve:
+    """Starts a gateway that serves whom each call proves to come from."""
+
+    def serve(*, certificates: bool = False, **config: Any) -> Gateway:
+        return start_gateway({**tls_listener(papers, scratch, certificates=certificates), **config})
+
+    return serve
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ using ::testing::HasSubstr;
 using ::testing::StartsWith;
 
 const std::string kBeyondLoopback =
-    "listeners beyond loopback need TLS, which comes later; expected \"127.0.0.1\" or \"::1\"";
+    "listeners beyond loopback need tls; expected \"127.0.0.1\" or \"::1\", or any address with tls";
 
 TEST_F(ConfigTest, TellsWhatIsWrong) {
   struct Case {
@@ -25,7 +25,7 @@ TEST_F(ConfigTest, TellsWhatIsWrong) {
       {"limit: {}", "2: limit: unknown field; did you mean \"limits\"?"},
       {"zzz: 1",
        "2: zzz: unknown field; expected one of listeners, egress, tls, limits, flush, log, reflection, "
-       "shutdown_timeout, http, grants, journal_directory"},
+       "shutdown_timeout, http, grants, journal_directory, callers"},
       {"limits:\n  sesions: 1", "3: limits.sesions: unknown field; did you mean \"sessions\"?"},
       {"log: {levle: info}", "2: log.levle: unknown field; did you mean \"level\"?"},
       {"reflection: true\nreflection: false", "3: reflection: given twice; expected once"},
@@ -156,9 +156,10 @@ TEST_F(ConfigTest, TellsWhatIsWrongWithListeners) {
       {"listeners: [{identity: a, unix: {path: a, mode: u=rw}}]",
        "1: listeners[0].unix.mode: wrong value \"u=rw\"; expected octal permissions, as \"0660\""},
       {"listeners: [{identity: a, tcp: {port: 1}}]",
-       "1: listeners[0].tcp.host: is missing; expected \"127.0.0.1\" or \"::1\""},
+       "1: listeners[0].tcp.host: is missing; expected \"127.0.0.1\" or \"::1\", or any address with tls"},
       {"listeners: [{identity: a, tcp: {host: localhost}}]",
-       "1: listeners[0].tcp.host: \"localhost\" is not an IP address; expected \"127.0.0.1\" or \"::1\""},
+       "1: listeners[0].tcp.host: \"localhost\" is not an IP address; expected \"127.0.0.1\" or \"::1\", or any "
+       "address with tls"},
       {"listeners: [{identity: a, tcp: {host: 0.0.0.0}}]", "1: listeners[0].tcp.host: " + kBeyondLoopback},
       {"listeners: [{identity: a, tcp: {host: \"::\"}}]", "1: listeners[0].tcp.host: " + kBeyondLoopback},
       {"listeners: [{identity: a, tcp: {host: \"::ffff:127.0.0.1\"}}]", "1: listeners[0].tcp.host: " + kBeyondLoopback},
@@ -237,6 +238,60 @@ TEST_F(ConfigTest, RefusesACaFileWithoutACertificate) {
   const std::string path = Write("ca.pem", "-----BEGIN PRIVATE KEY-----\n");
   EXPECT_THAT(Errors(kMinimal + "tls: {ca_files: [" + path + "]}"),
               ElementsAre("2: tls.ca_files[0]: \"" + path + "\" has no certificate; expected a PEM file"));
+}
+
+// ---- Who is served where. ----
+
+constexpr const char* kCertificate = "-----BEGIN CERTIFICATE-----\n";
+constexpr const char* kKey = "-----BEGIN PRIVATE KEY-----\n";
+const std::string kHash(64, '0');
+
+TEST_F(ConfigTest, AListenerWithoutAnIdentityNeedsTlsAndCallers) {
+  const std::string certificate = Write("a.pem", kCertificate);
+  const std::string key = Write("a.key", kKey);
+  const std::string tls = "tls: {certificate_file: " + certificate + ", key_file: " + key;
+  const std::string listener = "listeners: [{tcp: {host: 0.0.0.0, " + tls + "}}}]\n";
+  EXPECT_THAT(Errors("listeners: [{tcp: {host: 127.0.0.1}}]"),
+              ElementsAre(HasSubstr("1: listeners[0].identity: is missing; expected 1 to 128")));
+  EXPECT_THAT(
+      Errors(listener),
+      ElementsAre(HasSubstr("callers: is missing; expected at least one, since listeners[0] names no identity")));
+  EXPECT_THAT(
+      Errors("listeners: [{tcp: {host: 0.0.0.0, tls: {}}}]\ncallers: [{identity: a, token_sha256: [" + kHash + "]}]"),
+      ElementsAre(HasSubstr("tls.certificate_file: is missing; expected a PEM file with a certificate"),
+                  HasSubstr("tls.key_file: is missing; expected a PEM file with a key")));
+  EXPECT_THAT(
+      Errors("listeners: [{identity: a, tcp: {host: 0.0.0.0, tls: {certificate_file: " + key +
+             ", key_file: " + certificate + ", client_ca_file: /nonexistent.pem}}}]"),
+      ElementsAre(HasSubstr("has no certificate; expected a PEM file"), HasSubstr("has no key; expected a PEM file"),
+                  HasSubstr("client_ca_file: \"/nonexistent.pem\" cannot be read")));
+  EXPECT_THAT(Errors(listener + "callers: [{identity: a, token_sha256: [" + kHash + "]}]"), ElementsAre());
+}
+
+TEST_F(ConfigTest, CallersAreToldApart) {
+  struct Case {
+    std::string yaml;
+    std::string error;
+  };
+  const Case cases[] = {
+      {"{certificates: [a]}", "callers[0].identity: is missing; "},
+      {"{identity: a}", "callers[0]: has neither certificates nor token_sha256; expected how the caller proves itself"},
+      {"{identity: a, certificates: [\"\"]}", "callers[0].certificates[0]: is empty; "},
+      {"{identity: a, certificates: [\"*.firm\"]}", "callers[0].certificates[0]: \"*.firm\" has a \"*\"; "},
+      {"{identity: a, certificates: [x]}, {identity: b, certificates: [x]}",
+       "callers[1].certificates[0]: the same as callers[0].certificates[0]; expected another"},
+      {"{identity: a, token_sha256: [sesame]}", "callers[0].token_sha256[0]: is not a hash; expected 64 hexadecimal"},
+      {"{identity: a, token_sha256: [" + std::string(63, 'a') + "g]}", "callers[0].token_sha256[0]: is not a hash; "},
+      {"{identity: a, token_sha256: [E3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855]}",
+       "callers[0].token_sha256[0]: is the hash of no text at all; expected that of a token"},
+      {"{identity: a, token_sha256: [" + kHash + ", " + kHash + "]}",
+       "callers[0].token_sha256[1]: the same as callers[0].token_sha256[0]; expected another"},
+  };
+  for (const Case& each : cases) {
+    EXPECT_THAT(Errors("listeners: [{identity: a, unix: {path: a}}]\ncallers: [" + each.yaml + "]"),
+                ElementsAre(HasSubstr("2: " + each.error)))
+        << each.yaml;
+  }
 }
 
 }  // namespace

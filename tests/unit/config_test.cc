@@ -34,7 +34,14 @@ listeners:
   - identity: desk-1
     unix: { path: run/f.sock, mode: 0600 }
   - identity: desk_2
-    tcp: { host: "::1", port: 7071 }
+    tcp:
+      host: "::1"
+      port: 7071
+      tls: { certificate_file: CA_FILE, key_file: CA_FILE, client_ca_file: CA_FILE }
+callers:
+  - identity: desk-3
+    certificates: [spiffe://firm/desk, desk.firm]
+    token_sha256: [00000000000000000000000000000000000000000000000000000000000000fF]
 egress:
   rules:
     - name: lab
@@ -85,9 +92,11 @@ shutdown_timeout: 250us
 )";
 
 TEST_F(ConfigTest, TakesEveryField) {
-  const std::string ca_file = Write("ca.pem", "x\n-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n");
+  const std::string ca_file = Write("ca.pem",
+                                    "x\n-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n"
+                                    "-----BEGIN PRIVATE KEY-----\nAA==\n-----END PRIVATE KEY-----\n");
   std::string yaml = kEveryField;
-  yaml.replace(yaml.find("CA_FILE"), 7, ca_file);
+  for (size_t at = 0; (at = yaml.find("CA_FILE")) != std::string::npos;) yaml.replace(at, 7, ca_file);
   const Config config = Load(yaml);
 
   ASSERT_EQ(config.listeners.size(), 2u);
@@ -97,6 +106,12 @@ TEST_F(ConfigTest, TakesEveryField) {
   EXPECT_EQ(config.listeners[1].identity, "desk_2");
   EXPECT_EQ(std::get<TcpAddress>(config.listeners[1].address).host, "::1");
   EXPECT_EQ(std::get<TcpAddress>(config.listeners[1].address).port, 7071);
+  EXPECT_EQ(std::get<TcpAddress>(config.listeners[1].address).tls, (ListenerTls{ca_file, ca_file, ca_file}));
+  Sha256 hash{};
+  hash.back() = 0xff;
+  EXPECT_THAT(
+      config.callers,
+      ElementsAre(Caller{.identity = "desk-3", .certificates = {"spiffe://firm/desk", "desk.firm"}, .tokens = {hash}}));
   EXPECT_THAT(config.egress, ElementsAre(EgressRule{.name = "lab",
                                                     .schemes = {"ws", "wss", "http", "https", "tcp", "tls"},
                                                     .hosts = {"*.example.com", "::1"},

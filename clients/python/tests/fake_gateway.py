@@ -173,8 +173,11 @@ class _RefusedError(Exception):
 class FakeGateway(session_pb2_grpc.SessionServiceServicer, http_pb2_grpc.HttpServiceServicer):
     """A server on a Unix socket, to be started and stopped like a gateway."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, credentials: grpc.ServerCredentials | None = None) -> None:
         self.address = address
+        self.authorizations: list[tuple[str, list[str]]] = []
+        """Of each call, its method and its authorization headers."""
+        self._credentials = credentials
         self.sessions: list[pb.Session] = []
         self.refusal: tuple[grpc.StatusCode, types_pb2.Failure | None] | None = None
         self._streams: asyncio.Queue[Stream] = asyncio.Queue()
@@ -185,7 +188,10 @@ class FakeGateway(session_pb2_grpc.SessionServiceServicer, http_pb2_grpc.HttpSer
         self._server = grpc.aio.server(options=[("grpc.max_receive_message_length", 16 << 20)])
         session_pb2_grpc.add_SessionServiceServicer_to_server(self, self._server)  # type: ignore[arg-type, no-untyped-call, unused-ignore]
         http_pb2_grpc.add_HttpServiceServicer_to_server(self, self._server)  # type: ignore[arg-type, no-untyped-call, unused-ignore]
-        self._server.add_insecure_port(self.address)
+        if self._credentials is None:
+            self._server.add_insecure_port(self.address)
+        else:
+            self._server.add_secure_port(self.address, self._credentials)
         await self._server.start()
         return self
 
@@ -209,6 +215,7 @@ class FakeGateway(session_pb2_grpc.SessionServiceServicer, http_pb2_grpc.HttpSer
         return await asyncio.wait_for(self._calls.get(), PATIENCE_S)
 
     async def Send(self, request: http_pb2.SendRequest, context: Any) -> http_pb2.SendResponse:  # noqa: N802
+        self._note("Send", context)
         call = HttpCall(request.request, context.time_remaining())
         self._calls.put_nowait(call)
         try:
@@ -221,6 +228,7 @@ class FakeGateway(session_pb2_grpc.SessionServiceServicer, http_pb2_grpc.HttpSer
             raise
 
     async def Attach(self, request_iterator: Any, context: Any) -> AsyncIterator[pb.AttachResponse]:  # noqa: N802
+        self._note("Attach", context)
         stream = Stream()
         self._streams.put_nowait(stream)
 
@@ -237,6 +245,7 @@ class FakeGateway(session_pb2_grpc.SessionServiceServicer, http_pb2_grpc.HttpSer
             stream.over.set()
 
     async def ListSessions(self, request: pb.ListSessionsRequest, context: Any) -> pb.ListSessionsResponse:  # noqa: N802
+        self._note("ListSessions", context)
         await self._maybe_refuse(context)
         start = int(request.page_token or 0)
         end = start + min(request.page_size, 2)
@@ -245,10 +254,12 @@ class FakeGateway(session_pb2_grpc.SessionServiceServicer, http_pb2_grpc.HttpSer
         )
 
     async def GetSession(self, request: pb.GetSessionRequest, context: Any) -> pb.GetSessionResponse:  # noqa: N802
+        self._note("GetSession", context)
         await self._maybe_refuse(context)
         return pb.GetSessionResponse(session=next(each for each in self.sessions if each.name == request.session))
 
     async def CloseSession(self, request: pb.CloseSessionRequest, context: Any) -> pb.CloseSessionResponse:  # noqa: N802
+        self._note("CloseSession", context)
         await self._maybe_refuse(context)
         self.sessions = [each for each in self.sessions if each.name != request.session]
         return pb.CloseSessionResponse()
@@ -261,6 +272,10 @@ class FakeGateway(session_pb2_grpc.SessionServiceServicer, http_pb2_grpc.HttpSer
 
     def Download(self, request: Any, context: Any) -> AsyncIterator[http_pb2.DownloadResponse]:  # noqa: N802
         raise NotImplementedError("the client does not call it")
+
+    def _note(self, method: str, context: Any) -> None:
+        shown = [value for key, value in context.invocation_metadata() if key == "authorization"]
+        self.authorizations.append((method, shown))
 
     async def _maybe_refuse(self, context: Any) -> None:
         if self.refusal is not None:

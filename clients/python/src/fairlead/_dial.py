@@ -3,7 +3,7 @@
 import asyncio
 import stat
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -95,12 +95,19 @@ class Dial:
     address: str
     credentials: grpc.ChannelCredentials | None
     options: ChannelOptions
+    token: str | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        """Raise ValueError for an address with a scheme that gRPC does not have."""
+        """Raise ValueError for an address with a scheme that gRPC does not have, and a token that cannot be sent."""
         scheme, separator, _ = self.address.partition("://")
         if not self.address or (separator and scheme not in {"unix", "dns", "ipv4", "ipv6"}):
             raise ValueError(f"address {self.address!r}: give unix:///path/to/socket or host:port")
+        if self.token is None:
+            return
+        if self.credentials is None:
+            raise ValueError("token: is sent with credentials only, never without TLS")
+        if not self.token or not all("!" <= character <= "~" for character in self.token):
+            raise ValueError("token: must be printable ASCII without spaces, and not empty")
 
     async def connect(self, timeout: float) -> Connection:
         """Make one attempt, of at most `timeout` seconds.
@@ -111,7 +118,7 @@ class Dial:
         if self.credentials is None:
             channel = grpc.aio.insecure_channel(self.address, options=options)
         else:
-            channel = grpc.aio.secure_channel(self.address, self.credentials, options=options)
+            channel = grpc.aio.secure_channel(self.address, self._proof(self.credentials), options=options)
         connection = Connection(channel)
         try:
             # A listening port is not yet a gateway: this shows that one is there and knows us.
@@ -124,6 +131,11 @@ class Dial:
             await connection.close()
             raise
         return connection
+
+    def _proof(self, credentials: grpc.ChannelCredentials) -> grpc.ChannelCredentials:
+        if self.token is None:
+            return credentials
+        return grpc.composite_channel_credentials(credentials, grpc.access_token_call_credentials(self.token))
 
     def _explain(self, error: FairleadError) -> FairleadError:
         if not isinstance(error, GatewayUnavailable):

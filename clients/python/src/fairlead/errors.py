@@ -169,6 +169,7 @@ _BY_REASON: dict[Reason, type[FairleadError]] = {
     Reason.CHANNEL_IN_USE: InvalidRequest,
     Reason.CHANNEL_UNKNOWN: InvalidRequest,
     Reason.NOT_IMPLEMENTED: NotImplementedByGateway,
+    Reason.UNAUTHENTICATED: PermissionDenied,
     Reason.EGRESS_DENIED: PermissionDenied,
     Reason.NOT_OWNER: PermissionDenied,
     Reason.SESSION_NOT_FOUND: SessionNotFound,

@@ -50,6 +50,7 @@ def connect(
     address: str,
     *,
     credentials: grpc.ChannelCredentials | None = None,
+    token: str | None = None,
     connect_timeout: Span = 5,
     max_send_bytes: int = 4 * 1024 * 1024 - 64 * 1024,
     options: ChannelOptions = (),
@@ -58,14 +59,18 @@ def connect(
 
     address: unix:///path/to/socket or host:port.
     credentials: grpc.ssl_channel_credentials(...); None: no TLS, for Unix sockets and loopback.
+    token: sent with every call as "authorization: Bearer TOKEN", over TLS only; None: the gateway knows this program
+      by the client certificate in its credentials, or by the listener.
     connect_timeout: how long to try, when entering, until a gateway answers.
     max_send_bytes: the longest frame that send() takes, and the longest body of an HTTP request; must stay below the
       gateway's limits.message_bytes (4 MiB by default), since a longer frame would end the stream for all sessions.
     options: further gRPC channel arguments; they override the client's own.
 
-    Raises ValueError for an address that gRPC does not know.
+    Raises ValueError for an address that gRPC does not know, for a token without credentials, and for one that is empty
+    or has other characters than printable ASCII without spaces.
     """
-    return Gateway(Dial(address, credentials, options), seconds(connect_timeout, "connect_timeout"), max_send_bytes)
+    dial = Dial(address, credentials, options, token)
+    return Gateway(dial, seconds(connect_timeout, "connect_timeout"), max_send_bytes)
 
 
 class Gateway:
@@ -93,7 +98,11 @@ class Gateway:
         return self._link.streaming
 
     async def __aenter__(self) -> Self:
-        """Connect. Raises GatewayUnavailable, with address and hint, if no gateway answers within connect_timeout."""
+        """Connect.
+
+        Raises GatewayUnavailable, with address and hint, if no gateway answers within connect_timeout, and
+        PermissionDenied at once if the gateway does not know this program.
+        """
         await self._link.start(self._connect_timeout)
         return self
 

@@ -1,0 +1,45 @@
+// Who a call comes from, by what it has proved. Nobody that is not configured.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <map>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/failure.h"
+
+namespace fairlead {
+
+using Sha256 = std::array<uint8_t, 32>;
+
+// Of fairlead.config.v1.Caller, which documents each.
+struct Caller {
+  std::string identity;
+  std::vector<std::string> certificates;
+  std::vector<Sha256> tokens;
+
+  friend bool operator==(const Caller&, const Caller&) = default;
+};
+
+class Callers {
+ public:
+  Callers() = default;
+  explicit Callers(const std::vector<Caller>& callers);
+
+  // The names are of a certificate that has been verified. kUnauthenticated: of none, or of several. It does not tell
+  // more: who asks may be anybody.
+  Result<std::string> OfCertificate(std::span<const std::string> names) const;
+  Result<std::string> OfToken(const Sha256& hash) const;
+
+ private:
+  std::map<std::string, std::string, std::less<>> by_name_;
+  std::map<Sha256, std::string> by_token_;
+};
+
+// "Bearer TOKEN" (RFC 6750 section 2.1): the token; empty if it is nothing of the kind.
+std::string_view BearerToken(std::string_view authorization);
+
+}  // namespace fairlead
