@@ -78,6 +78,7 @@ TEST(Status, TheDocumentedCodesAreThese) {
   }
   const std::map<StatusCode, std::string> names = {{StatusCode::INVALID_ARGUMENT, "INVALID_ARGUMENT"},
                                                    {StatusCode::UNIMPLEMENTED, "UNIMPLEMENTED"},
+                                                   {StatusCode::UNAUTHENTICATED, "UNAUTHENTICATED"},
                                                    {StatusCode::PERMISSION_DENIED, "PERMISSION_DENIED"},
                                                    {StatusCode::NOT_FOUND, "NOT_FOUND"},
                                                    {StatusCode::FAILED_PRECONDITION, "FAILED_PRECONDITION"},
