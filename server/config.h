@@ -27,14 +27,6 @@ struct UnixAddress {
   unsigned mode = 0660;  // Permissions of the socket.
 };
 
-// Of fairlead.config.v1.ListenerTls. Each file could be read and held what it should.
-struct ListenerTls {
-  std::string certificate_file;
-  std::string key_file;
-  std::string client_ca_file;  // Empty: no certificates are asked for.
-  friend bool operator==(const ListenerTls&, const ListenerTls&) = default;
-};
-
 struct TcpAddress {
   std::string host;        // IPv6 without brackets. Not a loopback address: with TLS.
   std::uint16_t port = 0;  // 0: any free one.

@@ -83,10 +83,9 @@ Result<std::unique_ptr<Listener>> Listen(Loop& loop, const Config::Listener& lis
   return Listener::Tcp(loop, address.host, address.port);
 }
 
-std::optional<Gateway::Tls> TlsOf(const Config::Listener& listener) {
+std::optional<ListenerTls> TlsOf(const Config::Listener& listener) {
   const auto* address = std::get_if<TcpAddress>(&listener.address);
-  if (address == nullptr || !address->tls) return std::nullopt;
-  return Gateway::Tls{address->tls->certificate_file, address->tls->key_file, address->tls->client_ca_file};
+  return address == nullptr ? std::nullopt : address->tls;
 }
 
 int Run(const Config& config) {

@@ -24,6 +24,14 @@ struct Caller {
   friend bool operator==(const Caller&, const Caller&) = default;
 };
 
+// Of fairlead.config.v1.ListenerTls, which documents each: PEM files, read again when they change.
+struct ListenerTls {
+  std::string certificate_file;
+  std::string key_file;
+  std::string client_ca_file;  // Empty: no certificates are asked for.
+  friend bool operator==(const ListenerTls&, const ListenerTls&) = default;
+};
+
 class Callers {
  public:
   Callers() = default;

@@ -83,8 +83,6 @@ class Journal {
   size_t bytes() const { return bytes_; }
   // Of the entries from this sequence on, as far as it holds them.
   size_t BytesFrom(uint64_t sequence) const;
-  // What its frames take of memory, if nobody else shares their blocks.
-  size_t block_bytes() const { return blocks_.held(); }
   // oldest() <= sequence <= head().
   const Entry& at(uint64_t sequence) const { return entries_[sequence - oldest()]; }
 

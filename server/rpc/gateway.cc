@@ -31,24 +31,24 @@ class WithoutReflection final : public grpc::ServerBuilderOption {
 constexpr unsigned kReadAgainSeconds = 1;
 
 // gRPC would find out with the first connection.
-Result<void> CheckPair(const Gateway::Tls& tls) {
+Result<void> CheckPair(const ListenerTls& tls) {
   const std::unique_ptr<SSL_CTX, decltype(&SSL_CTX_free)> context(SSL_CTX_new(TLS_server_method()), &SSL_CTX_free);
   ERR_clear_error();
-  if (SSL_CTX_use_certificate_chain_file(context.get(), tls.certificate.c_str()) == 1 &&
-      SSL_CTX_use_PrivateKey_file(context.get(), tls.key.c_str(), SSL_FILETYPE_PEM) == 1)
+  if (SSL_CTX_use_certificate_chain_file(context.get(), tls.certificate_file.c_str()) == 1 &&
+      SSL_CTX_use_PrivateKey_file(context.get(), tls.key_file.c_str(), SSL_FILETYPE_PEM) == 1)
     return {};
   const char* why = ERR_reason_error_string(ERR_get_error());
-  return NotSent(Reason::kTlsFailed, "\"" + tls.certificate + "\" and \"" + tls.key +
+  return NotSent(Reason::kTlsFailed, "\"" + tls.certificate_file + "\" and \"" + tls.key_file +
                                          "\" are no certificate and its key: " + (why == nullptr ? "unreadable" : why));
 }
 
-std::shared_ptr<grpc::ServerCredentials> CredentialsOf(const std::optional<Gateway::Tls>& tls) {
+std::shared_ptr<grpc::ServerCredentials> CredentialsOf(const std::optional<ListenerTls>& tls) {
   if (!tls) return grpc::InsecureServerCredentials();
   using grpc::experimental::FileWatcherCertificateProvider;
-  grpc::experimental::TlsServerCredentialsOptions options(
-      std::make_shared<FileWatcherCertificateProvider>(tls->key, tls->certificate, tls->client_ca, kReadAgainSeconds));
+  grpc::experimental::TlsServerCredentialsOptions options(std::make_shared<FileWatcherCertificateProvider>(
+      tls->key_file, tls->certificate_file, tls->client_ca_file, kReadAgainSeconds));
   options.watch_identity_key_cert_pairs();
-  if (!tls->client_ca.empty()) {
+  if (!tls->client_ca_file.empty()) {
     options.watch_root_certs();
     options.set_cert_request_type(GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY);
   }
@@ -78,7 +78,7 @@ void Gateway::Prepare() {
 }
 
 Result<void> Gateway::Serve(std::unique_ptr<Listener> listener, const Identity& identity,
-                            const std::optional<Tls>& tls) {
+                            const std::optional<ListenerTls>& tls) {
   if (tls) {
     if (auto pair = CheckPair(*tls); !pair) return pair;
   }

@@ -31,15 +31,9 @@ class Gateway {
         limits_(limits),
         options_(options) {}
 
-  // PEM files, which are read again when they change. No client_ca: no certificates are asked for.
-  struct Tls {
-    std::string certificate;
-    std::string key;
-    std::string client_ca = {};
-  };
-  // Serves the listener, from the loop's next turn on.
+  // Serves the listener, from the loop's next turn on. kTlsFailed: certificate and key do not belong together.
   Result<void> Serve(std::unique_ptr<Listener> listener, const Identity& identity,
-                     const std::optional<Tls>& tls = std::nullopt);
+                     const std::optional<ListenerTls>& tls = std::nullopt);
   // "grpc=127.0.0.1:7070 unix=/run/fairlead.sock"
   std::string addresses() const;
   // Health says NOT_SERVING and nobody new is accepted. Loop thread.
