@@ -39,8 +39,8 @@ class SendCall final : public grpc::ServerUnaryReactor, public std::enable_share
     });
   }
   void OnDone() override {
-    // The engine counts the request until here, on its own thread.
-    face_.timers.Post([self = std::exchange(self_, nullptr)] {});
+    // The engine counts the request until here, on its own thread: whoever lets go of this last may be another.
+    face_.timers.Post([self = std::exchange(self_, nullptr)] { self->under_way_.reset(); });
   }
 
  private:
