@@ -13,6 +13,7 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/time.h"
+#include "policy/access.h"
 #include "policy/callers.h"
 #include "policy/egress.h"
 #include "policy/flush.h"
@@ -47,6 +48,7 @@ struct Config {
   std::vector<EgressRule> egress;
   std::vector<Grant> grants;
   std::vector<Caller> callers;
+  std::vector<Policy> policies;
   Tls tls;
   Limits limits;
   Flush::Batch flush;

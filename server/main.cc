@@ -16,6 +16,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/current.h"
 #include "base/log.h"
 #include "config.h"
 #include "http/engine.h"
@@ -23,6 +24,7 @@
 #include "net/dial.h"
 #include "net/loop.h"
 #include "net/tls.h"
+#include "policy/access.h"
 #include "rpc/gateway.h"
 #include "session/journal_directory.h"
 #include "session/registry.h"
@@ -88,6 +90,15 @@ std::optional<ListenerTls> TlsOf(const Config::Listener& listener) {
   return address == nullptr ? std::nullopt : address->tls;
 }
 
+AccessRules RulesOf(const Config& config) {
+  AccessRules rules{
+      .callers = config.callers, .policies = config.policies, .egress = config.egress, .grants = config.grants};
+  for (const Config::Listener& listener : config.listeners) {
+    if (!listener.identity.empty()) rules.listeners.insert(listener.identity);
+  }
+  return rules;
+}
+
 int Run(const Config& config) {
   SetLogLevel(config.log_level);
   RaiseDescriptorLimit(config.limits);
@@ -101,8 +112,8 @@ int Run(const Config& config) {
   Loop loop;
   auto tls = TlsClient::Make(config.tls.ca_files, config.tls.system_authorities);
   if (!tls) return fail(tls.error());
-  const Egress egress(config.egress);
-  const auto dialler = MakeDialler(loop, egress, **tls);
+  Current<Access> access{Access(RulesOf(config))};
+  const auto dialler = MakeDialler(loop, access, **tls);
   Random random = [engine = std::mt19937_64(std::random_device()())]() mutable {
     return std::uniform_real_distribution<double>(0, 1)(engine);
   };
@@ -112,18 +123,16 @@ int Run(const Config& config) {
     if (!opened) return fail(opened.error());
     directory = std::move(*opened);
   }
-  Registry registry(*dialler, loop, std::move(random), config.limits, Unique, Grants(config.grants), directory.get());
-  const auto connector = MakeConnector(loop, egress, **tls);
-  HttpEngine http(*connector, loop, config.limits, config.http);
-  Streams streams(registry, loop, config.limits, config.flush);
-  const Callers callers(config.callers);
+  Registry registry(*dialler, loop, std::move(random), config.limits, Unique, access, directory.get());
+  const auto connector = MakeConnector(loop, access, **tls);
+  HttpEngine http(*connector, loop, config.limits, config.http, access);
+  Streams streams(registry, loop, config.limits, config.flush, access);
   Gateway::Prepare();
   Gateway gateway(loop, streams, http, config.limits, {.reflection = config.reflection});
   for (const Config::Listener& each : config.listeners) {
     auto listener = Listen(loop, each);
     if (!listener) return fail(listener.error());
-    auto served = gateway.Serve(std::move(*listener),
-                                each.identity.empty() ? Identity(callers) : Identity(each.identity), TlsOf(each));
+    auto served = gateway.Serve(std::move(*listener), Identity(each.identity, access), TlsOf(each));
     if (!served) return fail(served.error());
   }
 

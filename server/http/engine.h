@@ -7,15 +7,19 @@
 #include <string>
 #include <utility>
 
+#include "base/current.h"
 #include "http/pool.h"
 #include "http/request.h"
+#include "policy/access.h"
 
 namespace fairlead {
 
 // Loop thread. Outlives the requests under way.
 class HttpEngine {
  public:
-  HttpEngine(Connector& connector, Timers& timers, const Limits& limits, const HttpOptions& options);
+  // The references outlive it.
+  HttpEngine(Connector& connector, Timers& timers, const Limits& limits, const HttpOptions& options,
+             const Current<Access>& access);
   ~HttpEngine();
   HttpEngine(const HttpEngine&) = delete;
   HttpEngine& operator=(const HttpEngine&) = delete;
@@ -45,13 +49,15 @@ class HttpEngine {
 
  private:
   using Key = std::pair<std::string, std::string>;  // Identity and origin. A profile is the API's, for later.
-  Result<void> Admit(const HttpRequest& request) const;
+  Result<void> Admit(const std::string& identity, const HttpRequest& request);
   bool MakeRoom(const Pool& starved);
   // In the loop's next turn: drops empty pools, serves starved ones, and ends the drain.
   void Relaxed();
 
   const HttpOptions options_;
+  const Current<Access>& access_;
   HttpSurroundings around_;
+  std::map<std::string, size_t> requests_of_;  // Under way, by identity.
   std::map<Key, std::unique_ptr<Pool>> pools_;
   bool draining_ = false;
   std::function<void()> drained_;

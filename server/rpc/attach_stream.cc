@@ -7,18 +7,18 @@
 
 namespace fairlead {
 
-AttachStream* AttachStream::Begin(Result<std::string> identity, Streams& streams,
+AttachStream* AttachStream::Begin(const Result<Admission>& admission, Streams& streams,
                                   grpc::CallbackServerContext& context) {
-  const std::shared_ptr<AttachStream> stream(new AttachStream(streams, context));
+  const std::shared_ptr<AttachStream> stream(new AttachStream(admission.value_or(Admission{}), streams, context));
   stream->self_ = stream;
-  streams.timers().Post([stream, identity = std::move(identity)] {
+  streams.timers().Post([stream, refused = RefusalOf(admission)] {
     if (stream->ended_) return;  // Cancelled before it began.
-    if (!identity) return stream->End(ToStatus(identity.error()));
+    if (refused) return stream->End(ToStatus(*refused));
     if (auto admitted = stream->streams_.Admit(*stream); !admitted) return stream->End(ToStatus(admitted.error()));
     Streams& all = stream->streams_;
     Channels::Stream& side = *stream;
-    stream->channels_ =
-        std::make_unique<Channels>(*identity, all.registry(), all.timers(), all.limits(), all.batch(), side);
+    stream->channels_ = std::make_unique<Channels>(stream->admission().identity, all.registry(), all.access(),
+                                                   all.timers(), all.limits(), all.batch(), side);
   });
   stream->ReadNext();
   return stream.get();

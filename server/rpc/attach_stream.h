@@ -25,11 +25,13 @@ class AttachStream final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc
                            private Channels::Stream,
                            private Streams::Member {
  public:
-  // Keeps itself until OnDone. Without an identity it ends at once. Any thread.
-  static AttachStream* Begin(Result<std::string> identity, Streams& streams, grpc::CallbackServerContext& context);
+  // Keeps itself until OnDone. Without an admission it ends at once. Any thread.
+  static AttachStream* Begin(const Result<Admission>& admission, Streams& streams,
+                             grpc::CallbackServerContext& context);
 
  private:
-  AttachStream(Streams& streams, grpc::CallbackServerContext& context) : streams_(streams), context_(context) {}
+  AttachStream(Admission admission, Streams& streams, grpc::CallbackServerContext& context)
+      : Member(std::move(admission)), streams_(streams), context_(context) {}
 
   // gRPC's threads.
   void OnReadDone(bool ok) override;

@@ -46,6 +46,7 @@ class Gateway {
     std::unique_ptr<Listener> listener;
     std::unique_ptr<SessionServiceImpl> sessions;
     std::unique_ptr<HttpServiceImpl> http;
+    std::unique_ptr<QuotaServiceImpl> quotas;
     std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> acceptor;
     std::unique_ptr<grpc::Server> server;
   };
@@ -55,7 +56,6 @@ class Gateway {
   const HttpFace http_;
   const Limits& limits_;
   const Options options_;
-  QuotaServiceImpl quotas_;
   std::vector<Served> served_;
   uint32_t connections_ = 0;  // Loop only.
 };

@@ -3,12 +3,16 @@
 
 #include <fairlead/v1/session.pb.h>
 
+#include <algorithm>
 #include <functional>
 #include <set>
 #include <utility>
 
+#include "base/current.h"
+#include "policy/access.h"
 #include "policy/flush.h"
 #include "rpc/flusher.h"
+#include "rpc/identity.h"
 #include "session/registry.h"
 
 namespace fairlead {
@@ -20,20 +24,31 @@ class Streams {
   class Member {
    public:
     virtual void Drain(WallTime deadline) = 0;
+    const Admission& admission() const { return admission_; }
 
    protected:
+    explicit Member(Admission admission) : admission_(std::move(admission)) {}
     ~Member() = default;
+
+   private:
+    const Admission admission_;
   };
 
-  Streams(Registry& registry, Timers& timers, const Limits& limits, Flush::Batch batch)
-      : registry_(registry), timers_(timers), limits_(limits), batch_(batch) {}
+  // The references outlive it.
+  Streams(Registry& registry, Timers& timers, const Limits& limits, Flush::Batch batch, const Current<Access>& access)
+      : registry_(registry), timers_(timers), limits_(limits), batch_(batch), access_(access) {}
 
-  // Refused: draining, or limits.streams are open.
+  // Refused: draining, or too many are open.
   Result<void> Admit(Member& member) {
     if (draining_) return NotSent(Reason::kDraining, "the gateway is shutting down");
     if (members_.size() >= limits_.streams) {
       return NotSent(Reason::kLimitReached, "limits.streams, " + std::to_string(limits_.streams) + ", are open");
     }
+    const std::string& identity = member.admission().identity;
+    const auto has = std::ranges::count_if(
+        members_, [&identity](const Member* each) { return each->admission().identity == identity; });
+    if (auto room = access_.Get()->CheckCap(identity, Cap::kStreams, static_cast<uint64_t>(has) + 1); !room)
+      return room;
     members_.insert(&member);
     return {};
   }
@@ -56,6 +71,7 @@ class Streams {
 
   Registry& registry() { return registry_; }
   Timers& timers() { return timers_; }
+  const Current<Access>& access() const { return access_; }
   const Limits& limits() const { return limits_; }
   Flush::Batch batch() const { return batch_; }
   Flusher& flusher() { return flusher_; }
@@ -65,6 +81,7 @@ class Streams {
   Timers& timers_;
   const Limits& limits_;
   const Flush::Batch batch_;
+  const Current<Access>& access_;
   Flusher flusher_;
   std::set<Member*> members_;
   std::function<void()> when_empty_;

@@ -19,10 +19,11 @@ class TailStream final : public grpc::ServerWriteReactor<v1::TailResponse>,
                          private Streams::Member {
  public:
   // Keeps itself until OnDone. Any thread.
-  static TailStream* Begin(Result<std::string> identity, const v1::TailRequest& request, Streams& streams);
+  static TailStream* Begin(const Result<Admission>& admission, const v1::TailRequest& request, Streams& streams);
 
  private:
-  TailStream(Streams& streams, const v1::TailRequest& request) : streams_(streams), request_(request) {}
+  TailStream(Admission admission, Streams& streams, const v1::TailRequest& request)
+      : Member(std::move(admission)), streams_(streams), request_(request) {}
 
   // gRPC's threads.
   void OnWriteDone(bool ok) override;
@@ -30,7 +31,7 @@ class TailStream final : public grpc::ServerWriteReactor<v1::TailResponse>,
   void OnDone() override;
 
   // The loop.
-  void Join(const std::string& identity);
+  void Join();
   void Waiting(Subscription& subscription, size_t entries, size_t bytes) override;
   void Ponged(Subscription& /*subscription*/, std::string_view /*payload*/, Duration /*round_trip*/) override {}
   void Asked(Subscription& /*subscription*/, const Question& /*question*/) override {}

@@ -66,7 +66,8 @@ class Leg final : private Transport::Listener {
   };
 
   // The references outlive it; the options may be replaced, and Adopt tells.
-  Leg(const SessionOptions& options, Dialler& dialler, Timers& timers, Listener& listener, Place place);
+  Leg(const std::string& identity, const SessionOptions& options, Dialler& dialler, Timers& timers, Listener& listener,
+      Place place);
   Leg(const Leg&) = delete;
   Leg& operator=(const Leg&) = delete;
 
@@ -137,6 +138,7 @@ class Leg final : private Transport::Listener {
   void Pump();
   void Lose(Loss loss);
 
+  const std::string& identity_;
   const SessionOptions& options_;
   Dialler& dialler_;
   Timers& timers_;

@@ -7,7 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "policy/grants.h"
+#include "base/current.h"
+#include "policy/access.h"
 #include "session/session.h"
 
 namespace fairlead {
@@ -16,9 +17,9 @@ namespace fairlead {
 class Registry {
  public:
   // Name and epoch of a session come from `unique`, which never returns the same twice.
-  // The directory, which may be null, outlives every session.
+  // The directory, which may be null, and the access outlive every session.
   Registry(Dialler& dialler, Timers& timers, Random random, const Limits& limits, std::function<std::string()> unique,
-           Grants grants = {}, JournalDirectory* directory = nullptr);
+           const Current<Access>& access, JournalDirectory* directory = nullptr);
 
   // Creates a session, which does not dial until Begin, or takes the live one of this name over; an empty name makes
   // an anonymous one. Refused: a live one that does not agree, too many sessions.
@@ -41,12 +42,12 @@ class Registry {
   using Key = std::pair<std::string, std::string>;
   void Gone(Session& session);
   void TellIfDrained();
+  Result<void> CheckRoom(const std::string& identity) const;
   // The largest journal gives up an eighth, again and again, until the total is within its limit.
   void ReclaimJournals();
 
   Surroundings surroundings_;
   std::function<std::string()> unique_;
-  Grants grants_;
   std::map<Key, std::shared_ptr<Session>> sessions_;
   std::vector<std::shared_ptr<Session>> leaving_;  // Closing, and a newer one has the name.
   std::function<void()> drained_;

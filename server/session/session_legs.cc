@@ -19,7 +19,7 @@ std::unique_ptr<Leg> Session::MakeLeg(size_t lane) {
   }
   if (copies_) copies_->Begin(lane);
   Leg::Listener& listener = *this;
-  return std::make_unique<Leg>(options_, around_.dialler, around_.timers, listener, place);
+  return std::make_unique<Leg>(identity_, options_, around_.dialler, around_.timers, listener, place);
 }
 
 // ---- The second. ----

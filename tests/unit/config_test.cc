@@ -42,6 +42,15 @@ callers:
   - identity: desk-3
     certificates: [spiffe://firm/desk, desk.firm]
     token_sha256: [00000000000000000000000000000000000000000000000000000000000000fF]
+policies:
+  - identity: desk-3
+    methods: [SessionService.Attach, "*"]
+    egress: [lab, "*"]
+    http_methods: [GET, "*"]
+    max_sessions: 1
+    max_streams: 2
+    max_requests: 3
+    max_send_queue_bytes: 4KiB
 egress:
   rules:
     - name: lab
@@ -112,6 +121,14 @@ TEST_F(ConfigTest, TakesEveryField) {
   EXPECT_THAT(
       config.callers,
       ElementsAre(Caller{.identity = "desk-3", .certificates = {"spiffe://firm/desk", "desk.firm"}, .tokens = {hash}}));
+  EXPECT_THAT(config.policies, ElementsAre(Policy{.identity = "desk-3",
+                                                  .methods = {"SessionService.Attach", "*"},
+                                                  .egress = {"lab", "*"},
+                                                  .http_methods = {"GET", "*"},
+                                                  .max_sessions = 1,
+                                                  .max_streams = 2,
+                                                  .max_requests = 3,
+                                                  .max_send_queue_bytes = 4 * kKiB}));
   EXPECT_THAT(config.egress, ElementsAre(EgressRule{.name = "lab",
                                                     .schemes = {"ws", "wss", "http", "https", "tcp", "tls"},
                                                     .hosts = {"*.example.com", "::1"},

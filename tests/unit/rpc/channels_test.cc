@@ -106,7 +106,7 @@ TEST(Channels, ChannelsAndSubscribersAreBounded) {
   a.Command(R"(join { session: "s1" })", 3);
   EXPECT_THAT(a.Read(), ElementsAre("2 attached s1 LIVE 1..3", "3 result 0 NOT_SENT LIMIT_REACHED @0"));
   RecordedStream other(a.time);
-  Channels channels("dev", a.registry, a.time, a.limits, {}, other);
+  Channels channels("dev", a.registry, a.access, a.time, a.limits, {}, other);
   v1::AttachRequest request;
   request.add_commands()->mutable_join()->set_session("s1");
   channels.Execute(request);

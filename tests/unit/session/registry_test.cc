@@ -30,12 +30,9 @@ TEST(Registry, FindsBySessionAndIdentity) {
 
 TEST(Registry, ReadsWhatIsGranted) {
   Testbed bed;
-  Registry registry{bed.dialler,
-                    bed.time,
-                    [] { return 0.5; },
-                    bed.limits,
-                    [] { return std::string("epoch"); },
-                    Grants({{.identity = "dev", .sessions = {"md"}, .readers = {"desk"}}})};
+  bed.access.Set(Access({.grants = {{.identity = "dev", .sessions = {"md"}, .readers = {"desk"}}}}));
+  Registry registry{bed.dialler, bed.time, [] { return 0.5; }, bed.limits, [] { return std::string("epoch"); },
+                    bed.access};
   const auto session = *registry.Open("dev", "md", PlainOptions());
   EXPECT_EQ(registry.FindToRead("dev", "dev", "md"), session);
   EXPECT_EQ(registry.FindToRead("desk", "dev", "md"), session);
