@@ -194,7 +194,7 @@ void Session::FollowFrame(Leg& leg, bool announced) {
   // Before the rotation: what announces its end takes nobody's place.
   if (announced && options_.reconnect.enabled && !leg.leaving() && &leg != retiring_.get()) {
     const Failure cause{Reason::kShutdownAnnounced, Phase::kUnspecified, "a frame matched reconnect.shutdown"};
-    &leg == leg_.get() && state() == State::kOpen && Rotates() ? Rotate(cause) : leg.Close({.cause = cause});
+    &leg == leg_.get() && state() == State::kOpen&& Rotates() ? Rotate(cause) : leg.Close({.cause = cause});
   }
   CheckRotation(/*overdue=*/false);
   Leg* other = &leg == leg_.get() ? second_.get() : leg_.get();
