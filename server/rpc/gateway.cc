@@ -9,13 +9,10 @@
 #include <grpcpp/health_check_service_interface.h>
 #include <grpcpp/impl/server_builder_option.h>
 #include <grpcpp/security/server_credentials.h>
-#include <grpcpp/security/tls_certificate_provider.h>
-#include <grpcpp/security/tls_credentials_options.h>
 #include <grpcpp/server_builder.h>
-#include <openssl/err.h>
-#include <openssl/ssl.h>
 
 #include "base/log.h"
+#include "rpc/listener_credentials.h"
 
 namespace fairlead {
 namespace {
@@ -27,33 +24,6 @@ class WithoutReflection final : public grpc::ServerBuilderOption {
     std::erase_if(*plugins, [](const auto& plugin) { return plugin->name() == "proto_server_reflection"; });
   }
 };
-
-constexpr unsigned kReadAgainSeconds = 1;
-
-// gRPC would find out with the first connection.
-Result<void> CheckPair(const ListenerTls& tls) {
-  const std::unique_ptr<SSL_CTX, decltype(&SSL_CTX_free)> context(SSL_CTX_new(TLS_server_method()), &SSL_CTX_free);
-  ERR_clear_error();
-  if (SSL_CTX_use_certificate_chain_file(context.get(), tls.certificate_file.c_str()) == 1 &&
-      SSL_CTX_use_PrivateKey_file(context.get(), tls.key_file.c_str(), SSL_FILETYPE_PEM) == 1)
-    return {};
-  const char* why = ERR_reason_error_string(ERR_get_error());
-  return NotSent(Reason::kTlsFailed, "\"" + tls.certificate_file + "\" and \"" + tls.key_file +
-                                         "\" are no certificate and its key: " + (why == nullptr ? "unreadable" : why));
-}
-
-std::shared_ptr<grpc::ServerCredentials> CredentialsOf(const std::optional<ListenerTls>& tls) {
-  if (!tls) return grpc::InsecureServerCredentials();
-  using grpc::experimental::FileWatcherCertificateProvider;
-  grpc::experimental::TlsServerCredentialsOptions options(std::make_shared<FileWatcherCertificateProvider>(
-      tls->key_file, tls->certificate_file, tls->client_ca_file, kReadAgainSeconds));
-  options.watch_identity_key_cert_pairs();
-  if (!tls->client_ca_file.empty()) {
-    options.watch_root_certs();
-    options.set_cert_request_type(GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY);
-  }
-  return grpc::experimental::TlsServerCredentials(options);
-}
 
 }  // namespace
 
@@ -79,16 +49,19 @@ void Gateway::Prepare() {
 
 Result<void> Gateway::Serve(std::unique_ptr<Listener> listener, const Identity& identity,
                             const std::optional<ListenerTls>& tls) {
-  if (tls) {
-    if (auto pair = CheckPair(*tls); !pair) return pair;
-  }
   Served served;
+  served.credentials = grpc::InsecureServerCredentials();
+  if (tls) {
+    auto credentials = ListenerCredentials(*tls);
+    if (!credentials) return std::unexpected(std::move(credentials.error()));
+    served.credentials = std::move(*credentials);
+  }
   served.sessions = std::make_unique<SessionServiceImpl>(identity, streams_);
   served.http = std::make_unique<HttpServiceImpl>(identity, http_);
   served.quotas = std::make_unique<QuotaServiceImpl>(identity);
   grpc::ServerBuilder builder;
   served.acceptor = builder.experimental().AddExternalConnectionAcceptor(
-      grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD, CredentialsOf(tls));
+      grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD, served.credentials);
   if (!options_.reflection) builder.SetOption(std::make_unique<WithoutReflection>());
   builder.RegisterService(served.sessions.get());
   builder.RegisterService(served.http.get());
@@ -101,6 +74,7 @@ Result<void> Gateway::Serve(std::unique_ptr<Listener> listener, const Identity& 
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, 60'000);
   builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, 5'000);
   served.server = builder.BuildAndStart();
+  if (!served.server) return NotSent(Reason::kTlsFailed, "gRPC does not take the listener; its log says why");
   for (const char* service : {v1::SessionService::service_full_name(), v1::HttpService::service_full_name()})
     served.server->GetHealthCheckService()->SetServingStatus(service, true);
   served.listener = std::move(listener);

@@ -44,6 +44,7 @@ class Gateway {
  private:
   struct Served {
     std::unique_ptr<Listener> listener;
+    std::shared_ptr<grpc::ServerCredentials> credentials;
     std::unique_ptr<SessionServiceImpl> sessions;
     std::unique_ptr<HttpServiceImpl> http;
     std::unique_ptr<QuotaServiceImpl> quotas;

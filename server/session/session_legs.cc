@@ -89,7 +89,8 @@ void Session::Rotate(const Failure& cause) {
   rotation_ = cause;
   if (retiring_ || second_is_due_) return;
   const SteadyTime now = around_.timers.Now();
-  if (second_ && second_->ready()) {
+  if (second_) {
+    if (!second_->ready()) return;  // On its way: SecondReady goes on.
     overlap_timer_->At(now + options_.reconnect.overlap, [this] { CheckRotation(/*overdue=*/true); });
     return CheckRotation(/*overdue=*/false);
   }
@@ -130,8 +131,8 @@ void Session::TakePlace(const Loss& old) {
 
 void Session::RetiredOver() {
   overlap_timer_->Cancel();
-  if (const auto cause = std::exchange(rotation_, std::nullopt); cause && state() == State::kOpen && !leaving())
-    return Rotate(*cause);
+  // One that came meanwhile begins now, or when the session is OPEN.
+  if (rotation_ && state() == State::kOpen && !leaving()) return Rotate(*std::exchange(rotation_, std::nullopt));
   DialSecond();
 }
 
@@ -190,12 +191,12 @@ void Session::AgreeOnLegs() {
 // ---- What a frame means for the legs. ----
 
 void Session::FollowFrame(Leg& leg, bool announced) {
-  CheckRotation(/*overdue=*/false);
+  // Before the rotation: what announces its end takes nobody's place.
   if (announced && options_.reconnect.enabled && !leg.leaving() && &leg != retiring_.get()) {
     const Failure cause{Reason::kShutdownAnnounced, Phase::kUnspecified, "a frame matched reconnect.shutdown"};
-    if (&leg == leg_.get() && state() == State::kOpen && Rotates()) return Rotate(cause);
-    leg.Close({.cause = cause});
+    &leg == leg_.get() && state() == State::kOpen&& Rotates() ? Rotate(cause) : leg.Close({.cause = cause});
   }
+  CheckRotation(/*overdue=*/false);
   Leg* other = &leg == leg_.get() ? second_.get() : leg_.get();
   // While it closes its own may be gone, and the second still brings.
   const bool both = copies_ && leg_ && second_ && other->ready() && leg.ready() && !other->leaving() && !leg.leaving();

@@ -260,8 +260,9 @@ bool World::Flood() {
 void World::Finish() {
   if (!scene_.complaint.empty()) return;
   // Some amid a rotation, if one comes.
-  if (draws_.OneIn(4)) {
-    const auto amid = [this] { return Current() != nullptr && Current()->place() == Place::kOverlap; };
+  if (draws_.OneIn(3)) {
+    const Place wanted = draws_.OneIn(3) ? Place::kBesideOpening : Place::kOverlap;
+    const auto amid = [&] { return Current() != nullptr && Current()->place() == wanted; };
     for (int more = 0; more < kEvents && !amid() && scene_.complaint.empty(); ++more) Happen();
   } else if (draws_.OneIn(3)) {
     LeaveAll();

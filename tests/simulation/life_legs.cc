@@ -30,8 +30,8 @@ void Life::DialBegins() {
   if (!rotation_ && arriving_ && arriving_->shutdown && arriving_->line == transport && MayRotate())
     Rotates(Reason::kShutdownAnnounced, scene_.now());
   // At the very moment another reason to dial says nothing of its age.
-  if (!WantsSecond() && transport != nullptr && transport->age_due && scene_.now() >= *transport->age_due &&
-      MayRotate())
+  const bool unasked = !WantsSecond() || (!options_.reconnect.enabled && !taking_over_);
+  if (unasked && transport != nullptr && transport->age_due && scene_.now() >= *transport->age_due && MayRotate())
     Rotates(Reason::kMaxAge, scene_.now());
   if (!WantsSecond() && lag_may_rotate_) rotation_ = Reason::kLegLags;
   scene_.Unless(WantsSecond() && second_ == nullptr, "a second transport is dialled, and nobody wants one");
@@ -64,9 +64,9 @@ void Life::Rotates(Reason reason, SteadyTime now) {
   const Line* transport = own();
   if (reason == Reason::kMaxAge && transport != nullptr && !was_closing_)
     scene_.table.Reached(place(nullptr, /*goodbye=*/false), Fault::kMaxAge);
-  if (retiring_ != nullptr || second_due_) return;
-  if (second_ != nullptr && second_->ready) {
-    switch_due_ = now + options_.reconnect.overlap;
+  if (retiring_ != nullptr || second_due_ || dialling_second_) return;
+  if (second_ != nullptr) {
+    if (second_->ready) switch_due_ = now + options_.reconnect.overlap;
     return;
   }
   const bool stable = state_ == State::kOpen && now - opened_at_ >= options_.reconnect.stable_after;
@@ -93,7 +93,7 @@ void Life::FollowAge(SteadyTime before) {
   if (transport->live()) return Rotates(Reason::kMaxAge, *transport->age_due);
   // It was lost after that: what is left of its rotation is what its pauses begin with.
   const bool redials =
-      state_ == State::kOpen && retiring_ == nullptr && !second_due_ && (second_ == nullptr || !second_->ready);
+      state_ == State::kOpen && retiring_ == nullptr && !second_due_ && second_ == nullptr && !dialling_second_;
   if (redials && *transport->age_due - opened_at_ >= options_.reconnect.stable_after)
     second_cap_ = options_.reconnect.initial_backoff;
 }
@@ -136,6 +136,8 @@ void Life::CheckReplaced(uint64_t old_generation, const StateChange& change) {
   Line& old = *lines_[old_generation - 1];
   Line& next = *second_;
   scene_.Unless(next.ready && !next.goodbye_at, "what takes the place is not OPEN");
+  scene_.Unless(!arriving_ || !arriving_->shutdown || arriving_->line != &next,
+                "what announces its end takes the place of another");
   const uint64_t copies = twins_.met();
   scene_.Unless(change.overlap->frames == next.frames, "it is told to have brought ", change.overlap->frames, " of ",
                 next.frames);
@@ -240,10 +242,6 @@ void Life::CheckLegGone(const LegChange& change, uint64_t generation) {
     if (rotation_ && WantsSecond()) {
       const Reason reason = *std::exchange(rotation_, std::nullopt);
       Rotates(reason, now);
-    } else {
-      // Of one that is not OPEN yet its age is forgotten with that.
-      if (rotation_ == Reason::kMaxAge && own() != nullptr) own()->age_due.reset();
-      rotation_.reset();
     }
     return;
   }

@@ -20,7 +20,7 @@ class World {
   World(const World&) = delete;
   World& operator=(const World&) = delete;
 
-  static constexpr int kEvents = 350;
+  static constexpr int kEvents = 400;
   // So many events, then the end, one way or another. What was wrong; empty: nothing.
   std::string Run();
   uint64_t fingerprint() const { return scene_.fingerprint; }

@@ -98,6 +98,16 @@ TEST(Legs, WhenTheSecondIsLostItIsDialledAgainWithAPauseThatGrows) {
   EXPECT_EQ(talk.session().state(), State::kOpen);
 }
 
+TEST(Legs, AnAnnouncedEndIsNoPauseWhereTheNextIsOnItsWay) {
+  SessionOptions options = TwoLegs();
+  options.reconnect.shutdown = {{"going away"}};
+  Conversation talk(options);
+  talk.dialler.Accept().Text("going away");
+  talk.Read();
+  talk.dialler.Refuse();
+  EXPECT_THAT(talk.Read(), ElementsAre("leg RECONNECTING g0 in 250ms: CONNECT_FAILED")) << "the first pause";
+}
+
 // As reconnect says, whichever of the two is lost.
 TEST(Legs, TheNextDialComesAsTheReconnectPolicySays) {
   SessionOptions options = TwoLegs();

@@ -70,6 +70,38 @@ TEST(Rotation, AFrameThatEndsTheSetupAndAnnouncesTheEndOpensNothing) {
               ElementsAre("text welcome, and going away", HasSubstr("RECONNECTING #2 in 250ms: SHUTDOWN_ANNOUNCED")));
 }
 
+TEST(Rotation, AFrameThatAnnouncesTheEndTakesNobodysPlace) {
+  SessionOptions options = Rotating(/*dedupe=*/false);
+  options.reconnect.shutdown = {{"going away"}};
+  Rotation talk(options);
+  talk.Rotate();
+  talk.Read();
+  talk.peer().Text("going away");
+  EXPECT_THAT(talk.Read(),
+              ElementsAre("text going away", HasSubstr("leg RECONNECTING g2 in 250ms: SHUTDOWN_ANNOUNCED")));
+  EXPECT_EQ(talk.session().generation(), 1u);
+}
+
+TEST(Rotation, AnAgeThatIsReachedInTheSetupIsRememberedUntilTheSessionIsOpen) {
+  SessionOptions options = Rotating();
+  options.reconnect.max_age = 1s;
+  options.setup = {{.key = "login", .payload = "do login", .expect = {{"welcome"}}, .reject = {{"refused"}}}};
+  Rotation talk(options);
+  talk.peer().Text("welcome");
+  talk.Rotate();
+  Peer& refused = talk.peer();
+  refused.says_goodbye = false;
+  refused.Text("refused");
+  talk.first().End();
+  talk.time.Advance(250ms);
+  talk.dialler.Accept();
+  talk.time.Advance(1s);  // Its age, while the refused one is still being ended.
+  refused.End();
+  talk.peer().Text("welcome");
+  EXPECT_THAT(talk.Read(), testing::Contains("OPEN g3"));
+  EXPECT_EQ(talk.dialler.under_way(), 1u) << "the next one, for MAX_AGE";
+}
+
 TEST(Rotation, AnAnnouncedEndWithoutReconnectIsKeptForThoseWhoWereNotThere) {
   SessionOptions options = PlainOptions();
   options.reconnect.shutdown = {{"going away"}};
