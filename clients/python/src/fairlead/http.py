@@ -10,7 +10,7 @@ import grpc
 from google.protobuf.duration_pb2 import Duration
 
 from fairlead._cancellation import cancellations, raise_if_cancelled
-from fairlead._link import Link
+from fairlead._shards import Shards
 from fairlead.errors import Failure, OutcomeUnknown, SendFailed, error_of_request, too_long
 from fairlead.options import Headers, Payload, Span, seconds
 from fairlead.reply import HttpReply
@@ -51,8 +51,8 @@ class Http:
     and nothing is ever sent twice, neither by the client nor by the gateway. Any number of requests may be in flight.
     """
 
-    def __init__(self, link: Link, max_send_bytes: int) -> None:
-        self._link = link
+    def __init__(self, shards: Shards, max_send_bytes: int) -> None:
+        self._shards = shards
         self._max_send_bytes = max_send_bytes
 
     async def request(
@@ -106,13 +106,14 @@ class Http:
             _write_names(request, response_headers)
         if max_response_bytes:
             request.max_response_bytes = max_response_bytes
-        connection = self._link.connection
+        link = self._shards.link_for(url)
+        connection = link.connection
         cancelled = cancellations()
         try:
             response = await connection.send(message, deadline)
         except grpc.aio.AioRpcError as error:
             raise_if_cancelled(cancelled)
-            raise error_of_request(error, self._link.address) from None
+            raise error_of_request(error, link.address) from None
         except asyncio.CancelledError:
             # grpc.aio says the same when the connection was closed under the call: by this program or its Gateway.
             raise_if_cancelled(cancelled)

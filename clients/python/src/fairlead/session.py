@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from fairlead._answers import Answers
-from fairlead._channel import Channel, Stage
+from fairlead._channel import Channel
 from fairlead._commands import SetupChange
+from fairlead._stage import Stage
 from fairlead.entries import LegChanged, Sent, StateChanged
 from fairlead.errors import Failure, GatewayUnavailable, OutcomeUnknown, SendFailed, to_seconds, too_long
 from fairlead.options import (
@@ -225,7 +226,7 @@ class Session(Reader):
 
     def _lose_pongs(self, cause: Failure | None, generation: int = 0) -> None:
         """End the waiting for pongs of a transport that has ended; 0: of any."""
-        if self._channel.former:
+        if self._channel.cursor.former:
             return
         failure = cause or Failure(Reason.CONNECTION_LOST, message="the transport ended")
         for waiting in self._waiting_pings.values():
