@@ -1,0 +1,190 @@
+"""Several gateways: connecting to them, what refuses this program, requests, lists, and what a move leaves behind."""
+
+import asyncio
+
+import grpc
+import pytest
+
+import fairlead
+from fairlead.v1 import session_pb2 as pb
+from tests.fake_gateway import PATIENCE_S, FakeGateway
+from tests.fleet import NAMES, SOON, URL, connected, opened, started, until
+from tests.test_reading import take
+
+REFUSED = (grpc.StatusCode.PERMISSION_DENIED, None)
+OWNED = [pb.Subscriber(owner=True)]
+READ = [pb.Subscriber(owner=False)]
+
+
+@pytest.mark.parametrize(
+    ("address", "what"),
+    [
+        ([], "at least one"),
+        (["a:1", "b:1", "a:1"], "twice"),
+        ({"a": "x:1", "b": "x:1"}, "twice"),
+        ({"": "x:1"}, "empty"),
+        (["a:1", "ftp://b"], "ftp"),
+    ],
+)
+def test_addresses_that_cannot_be_are_refused(address: list[str] | dict[str, str], what: str) -> None:
+    with pytest.raises(ValueError, match=what):
+        fairlead.connect(address)
+
+
+async def test_one_gateway_in_a_list_is_one_gateway(fake: FakeGateway) -> None:
+    async with fairlead.connect([fake.address], move_after=0) as gateway:
+        stream = await fake.stream()
+        session = gateway.websocket(URL, name="md")
+        await opened(stream, session)
+        stream.end()
+        await (await fake.stream()).open("RESUMED")
+        assert session.shard == fake.address
+        assert "GetSession" not in [method for method, _ in fake.authorizations]
+
+
+async def test_one_that_is_away_at_first_is_done_without_until_it_comes() -> None:
+    async with started(1, 2) as fleet, fairlead.connect(fleet.addresses, move_after=SOON) as gateway:
+        assert gateway.shards == {NAMES[0]: False, NAMES[1]: True, NAMES[2]: True}
+        await opened(await fleet.fakes[1].stream(), gateway.websocket(URL, name="md"))
+        await fleet.fakes[0].__aenter__()
+        home = await fleet.fakes[0].stream()
+        await opened(home, gateway.websocket(URL, name="orders"))
+
+
+async def test_none_at_all_is_told_with_each_reason() -> None:
+    async with started(0) as fleet:
+        await fleet.kill(0)
+        gateway = fairlead.connect(fleet.addresses, connect_timeout=0.3, move_after=SOON)
+        with pytest.raises(fairlead.GatewayUnavailable) as raised:
+            await gateway.__aenter__()
+        for name, address in fleet.addresses.items():
+            assert f"{name}: no gateway at {address}" in raised.value.message
+        assert not raised.value.may_have_been_sent
+        # The object may try again.
+        await fleet.fakes[2].__aenter__()
+        async with gateway:
+            assert gateway.shards[NAMES[2]]
+
+
+async def test_one_that_does_not_know_this_program_is_told_at_once() -> None:
+    async with started() as fleet:
+        fleet.fakes[1].refusal = REFUSED
+        with pytest.raises(fairlead.PermissionDenied):
+            async with asyncio.timeout(PATIENCE_S):
+                await fairlead.connect(fleet.addresses).__aenter__()
+
+
+async def test_one_that_no_longer_knows_this_program_is_left_for_good() -> None:
+    async with started() as fleet, connected(fleet) as gateway:
+        session = gateway.websocket(URL, name="md")
+        await opened(fleet.streams[0], session)
+        fleet.fakes[0].refusal = REFUSED
+        fleet.streams[0].end()
+        await fleet.streams[1].open("EPOCH_CHANGED", "epoch-2")
+        await opened(fleet.streams[2], gateway.websocket(URL, name="orders"))
+        # And the last one ends what is on it, as a single one does.
+        for number in (1, 2):
+            fleet.fakes[number].refusal = REFUSED
+            fleet.streams[number].end()
+        with pytest.raises(fairlead.PermissionDenied):
+            await take(session.events(), 100)
+        with pytest.raises(fairlead.PermissionDenied):
+            await gateway.websocket(URL, name="md").open()
+
+
+async def test_one_that_refuses_while_the_others_are_away_leaves_sessions_to_them() -> None:
+    async with started() as fleet, connected(fleet, move_after=SOON) as gateway:
+        session = gateway.websocket(URL, name="md")
+        await opened(fleet.streams[0], session)
+        await fleet.kill(1, 2)
+        fleet.fakes[0].refusal = REFUSED
+        fleet.streams[0].end()
+        await until(lambda: session.shard == NAMES[1])
+        await (await fleet.restart(2)).open("EPOCH_CHANGED", "epoch-2")
+
+
+async def test_requests_go_by_their_origin_and_past_what_is_gone() -> None:
+    async with started() as fleet, connected(fleet) as gateway:
+
+        async def lands(number: int, url: str) -> None:
+            asking = asyncio.create_task(gateway.http.get(url))
+            call = await fleet.fakes[number].http_call()
+            assert call.request.url == url
+            call.reply(204)
+            assert (await asking).status == 204
+
+        await lands(2, "https://api.example.com/a")
+        await lands(2, "https://API.example.com:443/b?c")
+        # Without the patience that sessions have.
+        await fleet.kill(2)
+        await until(lambda: not gateway.shards[NAMES[2]])
+        await lands(1, "https://api.example.com/a")
+        fleet.streams[1].say(pb.Event(draining=pb.Draining()))
+        await until(lambda: not gateway.shards[NAMES[1]])
+        await lands(0, "https://api.example.com/a")
+        # One that drains is better than none: it says itself what it does not do.
+        await fleet.kill(0)
+        await until(lambda: not gateway.shards[NAMES[0]])
+        await lands(1, "https://api.example.com/a")
+        # And home is gone to again.
+        await fleet.restart(2)
+        await lands(2, "https://api.example.com/a")
+
+
+async def test_sessions_of_all_are_listed_found_and_closed() -> None:
+    async with started() as fleet, connected(fleet) as gateway:
+        fleet.fakes[0].sessions = [pb.Session(name="b"), pb.Session(name="md", subscribers=READ)]
+        fleet.fakes[1].sessions = [pb.Session(name="a"), pb.Session(name="md", subscribers=OWNED)]
+        fleet.fakes[2].sessions = [pb.Session(name="b")]
+        listed = [(each.name, each.shard) for each in await gateway.sessions()]
+        assert listed == [
+            ("a", NAMES[1]),
+            ("b", NAMES[0]),
+            ("b", NAMES[2]),
+            ("md", NAMES[0]),
+            ("md", NAMES[1]),
+        ]
+        assert (await gateway.session("md")).shard == NAMES[1]
+        with pytest.raises(fairlead.SessionNotFound):
+            await gateway.session("x")
+        await gateway.close_session("md")
+        assert [fake.closed for fake in fleet.fakes] == [["md"], ["md"], []]
+        with pytest.raises(fairlead.SessionNotFound):
+            await gateway.close_session("md")
+        # One that cannot be asked may have it.
+        await fleet.kill(2)
+        await until(lambda: not gateway.shards[NAMES[2]])
+        assert [each.name for each in await gateway.sessions()] == ["a", "b"]
+        for ask in (gateway.session, gateway.close_session):
+            with pytest.raises(fairlead.GatewayUnavailable):
+                await ask("x")
+        assert (await gateway.session("a")).shard == NAMES[1]
+
+
+@pytest.mark.parametrize(("subscribers", "closed"), [([], ["md"]), (READ, ["md"]), (OWNED, [])])
+async def test_what_was_moved_away_is_closed_where_it_was(subscribers: list[pb.Subscriber], closed: list[str]) -> None:
+    """The gateway was away for this program alone, and holds the session: unless another has it, it is closed there."""
+    async with started() as fleet, connected(fleet, move_after=SOON) as gateway:
+        left = gateway.websocket(URL, name="orders")
+        await opened(fleet.streams[0], left)
+        await opened(fleet.streams[0], gateway.websocket(URL, name="md"))
+        fleet.fakes[0].refusal = (grpc.StatusCode.UNAVAILABLE, None)
+        fleet.streams[0].end()
+        await fleet.streams[1].open("EPOCH_CHANGED", "epoch-2")
+        await fleet.streams[2].open("EPOCH_CHANGED", "epoch-2")
+        # One that this program has left meanwhile is left to its linger, and others' are not its own.
+        leaving = asyncio.create_task(left.aclose())
+        await fleet.streams[2].expect("detach")
+        fleet.streams[2].end()
+        await leaving
+        fleet.fakes[0].sessions = [
+            pb.Session(name="md", subscribers=subscribers),
+            pb.Session(name="orders"),
+            pb.Session(name="other"),
+        ]
+        fleet.fakes[0].authorizations.clear()
+        fleet.fakes[0].refusal = None
+        await fleet.fakes[0].stream()
+        # The list is asked for when connecting, and then page by page.
+        await until(lambda: gateway.shards[NAMES[0]] and not gateway._shards._tidying)
+        assert fleet.fakes[0].closed == closed
