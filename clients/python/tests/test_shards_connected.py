@@ -6,9 +6,10 @@ import grpc
 import pytest
 
 import fairlead
+from fairlead import _shards
 from fairlead.v1 import session_pb2 as pb
 from tests.fake_gateway import PATIENCE_S, FakeGateway
-from tests.fleet import NAMES, SOON, URL, connected, opened, started, until
+from tests.fleet import NAMES, SOON, URL, Fleet, connected, opened, started, until
 from tests.test_reading import take
 
 REFUSED = (grpc.StatusCode.PERMISSION_DENIED, None)
@@ -161,30 +162,49 @@ async def test_sessions_of_all_are_listed_found_and_closed() -> None:
         assert (await gateway.session("a")).shard == NAMES[1]
 
 
+async def back(fleet: Fleet, gateway: fairlead.Gateway, subscribers: list[pb.Subscriber]) -> None:
+    """Bring the first gateway back: it was away for this program alone, whose sessions have moved, and holds them."""
+    left = gateway.websocket(URL, name="orders")
+    await opened(fleet.streams[0], left)
+    await opened(fleet.streams[0], gateway.websocket(URL, name="md"))
+    fleet.fakes[0].refusal = (grpc.StatusCode.UNAVAILABLE, None)
+    fleet.streams[0].end()
+    await fleet.streams[1].open("EPOCH_CHANGED", "epoch-2")
+    await fleet.streams[2].open("EPOCH_CHANGED", "epoch-2")
+    # One that this program has left meanwhile is left to its linger, and others' are not its own.
+    leaving = asyncio.create_task(left.aclose())
+    await fleet.streams[2].expect("detach")
+    fleet.streams[2].end()
+    await leaving
+    fleet.fakes[0].sessions = [pb.Session(name=name) for name in ("md", "orders", "other")]
+    fleet.fakes[0].sessions[0].subscribers.extend(subscribers)
+    fleet.fakes[0].authorizations.clear()
+    fleet.fakes[0].refusal = None
+    await fleet.fakes[0].stream()
+    await until(lambda: gateway.shards[NAMES[0]])
+
+
 @pytest.mark.parametrize(("subscribers", "closed"), [([], ["md"]), (READ, ["md"]), (OWNED, [])])
-async def test_what_was_moved_away_is_closed_where_it_was(subscribers: list[pb.Subscriber], closed: list[str]) -> None:
-    """The gateway was away for this program alone, and holds the session: unless another has it, it is closed there."""
+async def test_what_was_moved_away_is_closed_where_it_was(
+    subscribers: list[pb.Subscriber], closed: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unless another program owns it there."""
+    monkeypatch.setattr(_shards, "_TIDY_PAUSES_S", (0, 0))
     async with started() as fleet, connected(fleet, move_after=SOON) as gateway:
-        left = gateway.websocket(URL, name="orders")
-        await opened(fleet.streams[0], left)
-        await opened(fleet.streams[0], gateway.websocket(URL, name="md"))
-        fleet.fakes[0].refusal = (grpc.StatusCode.UNAVAILABLE, None)
-        fleet.streams[0].end()
-        await fleet.streams[1].open("EPOCH_CHANGED", "epoch-2")
-        await fleet.streams[2].open("EPOCH_CHANGED", "epoch-2")
-        # One that this program has left meanwhile is left to its linger, and others' are not its own.
-        leaving = asyncio.create_task(left.aclose())
-        await fleet.streams[2].expect("detach")
-        fleet.streams[2].end()
-        await leaving
-        fleet.fakes[0].sessions = [
-            pb.Session(name="md", subscribers=subscribers),
-            pb.Session(name="orders"),
-            pb.Session(name="other"),
-        ]
-        fleet.fakes[0].authorizations.clear()
-        fleet.fakes[0].refusal = None
-        await fleet.fakes[0].stream()
-        # The list is asked for when connecting, and then page by page.
-        await until(lambda: gateway.shards[NAMES[0]] and not gateway._shards._tidying)
+        await back(fleet, gateway, subscribers)
+        await until(lambda: not gateway._shards._tidying)
         assert fleet.fakes[0].closed == closed
+
+
+async def test_an_owner_that_was_this_program_is_waited_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The gateway may take the old stream for alive for a while."""
+    monkeypatch.setattr(_shards, "_TIDY_PAUSES_S", (0, *[0.01] * 2000))
+    async with started() as fleet, connected(fleet, move_after=SOON) as gateway:
+        await back(fleet, gateway, OWNED)
+        fake = fleet.fakes[0]
+        # One when connecting, and two pages for each look.
+        await until(lambda: len(fake.authorizations) > 6)
+        assert fake.closed == []
+        del fake.sessions[0].subscribers[:]
+        await until(lambda: not gateway._shards._tidying)
+        assert fake.closed == ["md"]

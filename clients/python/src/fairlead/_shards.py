@@ -16,6 +16,10 @@ from fairlead.v1.enums import Phase
 
 _log = logging.getLogger("fairlead")
 
+# Pauses before each look at what a move has left behind. A gateway that was out of reach may for a while take the old
+# stream for alive, and this program for the owner there.
+_TIDY_PAUSES_S = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
+
 
 class Shards:
     """The links to all gateways, and which of them are gone. Of one gateway it is nothing but its link.
@@ -137,7 +141,7 @@ class Shards:
     def _leave(self, link: Link) -> None:
         self._patience.pop(link, None)
         link.gone = True
-        _log.warning("the gateway %s is gone, and its %d sessions move on", link.name, len(link.channels))
+        _log.warning("the gateway %s is gone; sessions that move on: %d", link.name, len(link.channels))
         for channel in link.channels:
             channel.move_on()
 
@@ -163,10 +167,17 @@ async def _close_left(link: Link, names: set[str]) -> None:
 
     Without success that is what happens.
     """
-    try:
-        for each in await list_sessions(link):
-            if each.name in names and not any(subscriber.owner for subscriber in each.subscribers):
-                await close_session(link, each.name)
-                _log.info("session %s, which has moved away from %s, is closed there", each.name, link.name)
-    except FairleadError as error:
-        _log.info("what has moved away from %s is not closed there: %s", link.name, error)
+    for pause in _TIDY_PAUSES_S:
+        await asyncio.sleep(pause)
+        try:
+            listed = [each for each in await list_sessions(link) if each.name in names - link.owned()]
+            for each in listed:
+                if not any(subscriber.owner for subscriber in each.subscribers):
+                    await close_session(link, each.name)
+                    names.discard(each.name)
+                    _log.info("session %s, which has moved away from %s, is closed there", each.name, link.name)
+        except FairleadError as error:
+            _log.info("what has moved away from %s is not closed there: %s", link.name, error)
+            return
+        if not names & {each.name for each in listed}:
+            return
