@@ -58,10 +58,16 @@ async def started(*numbers: int) -> AsyncIterator[Fleet]:
 
 @asynccontextmanager
 async def connected(fleet: Fleet, move_after: float = NEVER) -> AsyncIterator[fairlead.Gateway]:
-    """Connect to three gateways that have been started."""
+    """Connect to three gateways that have been started, and see to it that closing leaves no task behind."""
     async with fairlead.connect(fleet.addresses, move_after=move_after) as gateway:
         fleet.streams = [await fake.stream() for fake in fleet.fakes]
         yield gateway
+    check_no_task_is_left()
+
+
+def check_no_task_is_left() -> None:
+    """Fail if a task of the client's runs."""
+    assert not [task for task in asyncio.all_tasks() if task.get_name().startswith("fairlead")]
 
 
 async def opened(stream: Stream, session: fairlead.Session) -> pb.Command:

@@ -9,7 +9,7 @@ import fairlead
 from fairlead import _shards
 from fairlead.v1 import session_pb2 as pb
 from tests.fake_gateway import PATIENCE_S, FakeGateway
-from tests.fleet import NAMES, SOON, URL, Fleet, connected, opened, started, until
+from tests.fleet import NAMES, NEVER, SOON, URL, Fleet, check_no_task_is_left, connected, opened, started, until
 from tests.test_reading import take
 
 REFUSED = (grpc.StatusCode.PERMISSION_DENIED, None)
@@ -61,6 +61,7 @@ async def test_none_at_all_is_told_with_each_reason() -> None:
         for name, address in fleet.addresses.items():
             assert f"{name}: no gateway at {address}" in raised.value.message
         assert not raised.value.may_have_been_sent
+        check_no_task_is_left()
         # The object may try again.
         await fleet.fakes[2].__aenter__()
         async with gateway:
@@ -73,6 +74,17 @@ async def test_one_that_does_not_know_this_program_is_told_at_once() -> None:
         with pytest.raises(fairlead.PermissionDenied):
             async with asyncio.timeout(PATIENCE_S):
                 await fairlead.connect(fleet.addresses).__aenter__()
+        check_no_task_is_left()
+
+
+async def test_connecting_may_be_cancelled() -> None:
+    async with started(0) as fleet:
+        connecting = asyncio.create_task(fairlead.connect(fleet.addresses, move_after=NEVER).__aenter__())
+        await fleet.fakes[0].stream()
+        connecting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await connecting
+        check_no_task_is_left()
 
 
 async def test_one_that_no_longer_knows_this_program_is_left_for_good() -> None:

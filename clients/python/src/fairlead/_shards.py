@@ -93,6 +93,8 @@ class Shards:
 
     async def stop(self) -> None:
         """End all links, and what is under way. Idempotent."""
+        await asyncio.gather(*(link.stop() for link in self.links))
+        # From here on nothing begins.
         for timer in self._patience.values():
             timer.cancel()
         self._patience.clear()
@@ -101,7 +103,6 @@ class Shards:
             self._settling = None
         for task in self._tidying:
             task.cancel()
-        await asyncio.gather(*(link.stop() for link in self.links))
         if self._tidying:
             await asyncio.wait(self._tidying)
 
