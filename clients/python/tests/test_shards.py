@@ -10,7 +10,7 @@ import fairlead
 from fairlead.v1 import session_pb2 as pb
 from fairlead.v1 import types_pb2
 from tests.fake_gateway import EPOCH, PATIENCE_S, attached, ended, frames, result, state
-from tests.fleet import NAMES, URL, connected, opened, started, until
+from tests.fleet import NAMES, NEVER, URL, connected, opened, started, until
 from tests.test_reading import take
 
 
@@ -161,7 +161,8 @@ async def test_with_no_other_gateway_a_drained_session_waits_as_with_one() -> No
         assert moved.open.session == "md"
 
 
-async def test_when_all_are_gone_home_is_waited_for_a_little_longer() -> None:
+@pytest.mark.parametrize("home_too", [False, True])
+async def test_when_all_are_gone_home_is_waited_for_a_little_longer(home_too: bool) -> None:
     async with started() as fleet, connected(fleet, move_after=0.3) as gateway:
         sessions = {name: gateway.websocket(URL, name=name) for name in ("md", "binance.btcusdt")}
         await opened(fleet.streams[0], sessions["md"])
@@ -176,12 +177,16 @@ async def test_when_all_are_gone_home_is_waited_for_a_little_longer() -> None:
         with pytest.raises(fairlead.GatewayUnavailable):
             await gateway.http.get("https://api.example.com/")
         waiting = asyncio.create_task(gateway.websocket(URL, name="orders").open())
+        if home_too:
+            gateway._shards._move_after = NEVER
         # The home of one of them is back first: it goes there at once, the others when their patience is over.
-        await fleet.fakes[1].__aenter__()
-        stream = await fleet.fakes[1].stream()
+        stream = await fleet.restart(1)
         assert (await stream.open("EPOCH_CHANGED", "epoch-2")).open.session == "binance.btcusdt"
+        if home_too:
+            stream = await fleet.restart(0)
         assert {(await stream.open("EPOCH_CHANGED", "epoch-2")).open.session for _ in range(2)} == {"md", "orders"}
         await asyncio.wait_for(waiting, PATIENCE_S)
+        assert sessions["md"].shard == NAMES[0 if home_too else 1]
 
 
 async def test_a_live_session_is_entered_where_it_is() -> None:

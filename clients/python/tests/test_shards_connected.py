@@ -6,7 +6,7 @@ import grpc
 import pytest
 
 import fairlead
-from fairlead import _shards
+from fairlead import _backoff, _shards
 from fairlead.v1 import session_pb2 as pb
 from tests.fake_gateway import PATIENCE_S, FakeGateway
 from tests.fleet import NAMES, NEVER, SOON, URL, Fleet, check_no_task_is_left, connected, opened, started, until
@@ -220,3 +220,17 @@ async def test_an_owner_that_was_this_program_is_waited_out(monkeypatch: pytest.
         del fake.sessions[0].subscribers[:]
         await until(lambda: not gateway._shards._tidying)
         assert fake.closed == ["md"]
+
+
+async def test_one_that_comes_back_has_the_others_tried_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their pauses may have grown long, and what they were away for may be over for them, too."""
+    pauses = [NEVER]
+    monkeypatch.setattr(_backoff, "pause", lambda _: pauses[0])
+    async with started() as fleet, connected(fleet) as gateway:
+        await fleet.kill(0)
+        await until(lambda: not gateway.shards[NAMES[0]])
+        await fleet.fakes[0].__aenter__()
+        pauses[0] = 0
+        fleet.streams[1].end()
+        await fleet.fakes[1].stream()
+        await fleet.fakes[0].stream()

@@ -1,16 +1,18 @@
 """The one Attach stream of a gateway object: kept up, shared by all channels."""
 
 import asyncio
+import contextlib
 import logging
 import secrets
 from itertools import count
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 import grpc
 
 from fairlead import _backoff
 from fairlead._cancellation import raise_if_cancelled
 from fairlead._dial import Connection, Dial
+from fairlead._ports import ChannelPort, Watch
 from fairlead.errors import (
     Failure,
     FairleadError,
@@ -48,45 +50,6 @@ class _Outgoing(NamedTuple):
     result: "asyncio.Future[CommandResult] | None"
 
 
-class ChannelPort(Protocol):
-    """What the link tells a channel."""
-
-    def stream_up(self) -> None:
-        """Enter the session: a new stream is there."""
-
-    def stream_lost(self, error: FairleadError) -> None:
-        """Prepare to come back: the stream is gone, and what was written to it may or may not have arrived."""
-
-    def end(self, error: FairleadError | None) -> None:
-        """End for good: there will be no other stream."""
-
-    def on_frames(self, run: pb.Run, payloads: list[bytes], received_at: list[int]) -> None:
-        """Take frames."""
-
-    def on_event(self, kind: str, event: pb.Event) -> None:
-        """Take an event that is not a batch."""
-
-    def move_on(self) -> None:
-        """Enter on another link if there is one: this one is gone."""
-
-    @property
-    def owned(self) -> str:
-        """The session's name, if it has one that was given, and this program owns it; else empty."""
-
-
-class Watch(Protocol):
-    """Who is told how a link fares, after its channels."""
-
-    def on_up(self, link: "Link") -> None:
-        """Learn that a stream is there."""
-
-    def on_lost(self, link: "Link") -> None:
-        """Learn that the stream is lost."""
-
-    def on_refused(self, link: "Link") -> None:
-        """Learn that there will be no other stream: the gateway refuses this client, or the client has failed."""
-
-
 class Link:
     """Connects, writes the channels' commands, reads the gateway's events, and connects again when the stream is lost.
 
@@ -118,6 +81,7 @@ class Link:
         self._outgoing: dict[int, _Outgoing] = {}
         self._outgoing_bytes = 0
         self._wake: asyncio.Future[None] | None = None
+        self._hurry = asyncio.Event()
 
     @property
     def streaming(self) -> bool:
@@ -192,6 +156,10 @@ class Link:
             raise RuntimeError("the gateway object is connected already")
         self._task = asyncio.create_task(self._run(None), name="fairlead link")
 
+    def hurry(self) -> None:
+        """Try to connect now if it waits to try again."""
+        self._hurry.set()
+
     async def stop(self) -> None:
         """End all channels and tasks and close the connection. Idempotent."""
         for channel in self.channels:
@@ -256,7 +224,7 @@ class Link:
                     if isinstance(error, _FATAL):
                         raise error
                     attempt = 0 if loop.time() - began >= _STABLE_S else attempt
-                    await asyncio.sleep(_backoff.pause(attempt))
+                    await self._pause(attempt)
                 attempt += 1
                 try:
                     connection = await self._dial.connect(_ATTEMPT_S)
@@ -265,7 +233,7 @@ class Link:
                 except FairleadError as failed:
                     self._error = failed
                     _log.debug("attempt %d to reach the gateway failed: %s", attempt, failed)
-                    await asyncio.sleep(_backoff.pause(attempt))
+                    await self._pause(attempt)
                     connection = None
         except _FATAL as refusal:
             _log.error("the gateway at %s refuses this client: %s", self._dial.address, refusal)
@@ -276,6 +244,12 @@ class Link:
             self._give_up(FairleadError(Failure(message=f"the client failed: {bug!r}")))
         finally:
             self._connection = None
+
+    async def _pause(self, attempt: int) -> None:
+        self._hurry.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_backoff.pause(attempt)):
+                await self._hurry.wait()
 
     def _give_up(self, error: FairleadError) -> None:
         self._error = error

@@ -115,6 +115,10 @@ class Shards:
         patience = self._patience.pop(link, None)
         if patience is not None:
             patience.cancel()
+        # Whatever the others were away for may be over: their pauses may have grown long.
+        for other in self.links:
+            if not other.streaming:
+                other.hurry()
         # Only when all were gone: then the others get the same patience to come back to their own.
         if self._settling is None and any(each.channels for each in self.links if each.gone):
             self._settling = asyncio.get_running_loop().call_later(self._move_after, self._settle)

@@ -18,6 +18,7 @@ from fairlead.options import (
     Span,
     Step,
     Target,
+    as_kind,
     encode_payload,
     seconds,
     to_bytes,
@@ -25,7 +26,7 @@ from fairlead.options import (
 )
 from fairlead.reader import Reader
 from fairlead.v1 import session_pb2 as pb
-from fairlead.v1.enums import Phase, Reason, SessionState
+from fairlead.v1.enums import FrameKind, Phase, Reason, SessionState
 
 
 @dataclass(slots=True, eq=False)
@@ -67,6 +68,7 @@ class Session(Reader):
         self,
         payload: Payload,
         *,
+        kind: FrameKind | None = None,
         max_wait: Span = 0,
         generation: int = 0,
         setup_key: str = "",
@@ -76,6 +78,9 @@ class Session(Reader):
 
         On a raw socket str is sent as UTF-8.
 
+        kind: FrameKind.TEXT sends bytes as TEXT, for encoders that give bytes; FrameKind.BINARY sends str as BINARY,
+          in UTF-8. Without meaning on a raw socket, which has no kinds. Raises ValueError for bytes that are to be TEXT
+          and are not UTF-8.
         max_wait: how long to wait for an OPEN transport, and for the stream to the gateway; 0: fail at once.
         generation: not 0: send it only on this transport.
         setup_key: also store the frame as this setup step (subscribe); in place of one of the same key, or as the last.
@@ -86,9 +91,8 @@ class Session(Reader):
         result is dropped, but for events(). Results travel behind frames: a program that sends must read, else its
         queue fills up and sends fail with LIMIT_REACHED.
         """
-        if self._raw:
-            payload = to_bytes(payload)
-        encoded, kind = encode_payload(payload)
+        payload = to_bytes(payload) if self._raw else as_kind(payload, kind)
+        encoded, encoded_kind = encode_payload(payload)
         if len(encoded) > self._max_send_bytes:
             raise SendFailed(too_long("payload", len(encoded), self._max_send_bytes))
         change = None
@@ -102,7 +106,7 @@ class Session(Reader):
         command = pb.Command(
             send=pb.Send(
                 payload=encoded,
-                kind=kind,
+                kind=encoded_kind,
                 generation=generation,
                 max_wait=to_duration(wait, "max_wait"),
                 setup_key=setup_key,
