@@ -67,8 +67,13 @@ async def test_a_gateway_that_is_soon_back_keeps_its_sessions() -> None:
     async with started() as fleet, connected(fleet) as gateway:
         session = gateway.websocket(URL, name="md")
         await opened(fleet.streams[0], session)
+        fleet.fakes[0].refusal = (grpc.StatusCode.UNAVAILABLE, None)
         fleet.streams[0].end()
+        await until(lambda: len(gateway._shards._patience) == 1)
+        (patience,) = gateway._shards._patience.values()
+        fleet.fakes[0].refusal = None
         stream = await fleet.fakes[0].stream()
+        assert patience.cancelled()
         command = await stream.expect("open")
         stream.say(attached(command.channel, "RESUMED", head_sequence=3), frames(command.channel, 4, [b"on"]))
         assert (await take(aiter(session), 1))[0].payload == b"on"

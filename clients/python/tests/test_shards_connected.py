@@ -8,7 +8,7 @@ import pytest
 import fairlead
 from fairlead import _backoff, _shards
 from fairlead.v1 import session_pb2 as pb
-from tests.fake_gateway import PATIENCE_S, FakeGateway
+from tests.fake_gateway import PATIENCE_S, FakeGateway, attached, state
 from tests.fleet import NAMES, NEVER, SOON, URL, Fleet, check_no_task_is_left, connected, opened, started, until
 from tests.test_reading import take
 
@@ -114,6 +114,26 @@ async def test_one_that_refuses_while_the_others_are_away_leaves_sessions_to_the
         fleet.streams[0].end()
         await until(lambda: session.shard == NAMES[1])
         await (await fleet.restart(2)).open("EPOCH_CHANGED", "epoch-2")
+
+
+async def test_a_mistake_of_the_client_costs_one_gateway(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And ends a session when it makes the same mistake with all of them, as with one."""
+    async with started() as fleet, connected(fleet) as gateway:
+        session = gateway.websocket(URL, name="md")
+        await opened(fleet.streams[0], session)
+        with monkeypatch.context() as mistaken:
+            mistaken.setattr(fairlead.StateChanged, "from_proto", None)
+            fleet.streams[0].say(state(1, "CLOSED", 4))
+            command = await fleet.streams[1].expect("open")
+        fleet.streams[1].say(attached(command.channel, "EPOCH_CHANGED", epoch="epoch-2"))
+        await until(lambda: session.epoch == "epoch-2")
+        monkeypatch.setattr(fairlead.StateChanged, "from_proto", None)
+        fleet.streams[1].say(state(command.channel, "OPEN", 1))
+        command = await fleet.streams[2].expect("open")
+        fleet.streams[2].say(attached(command.channel, "EPOCH_CHANGED", epoch="epoch-3"))
+        fleet.streams[2].say(state(command.channel, "OPEN", 1))
+        with pytest.raises(fairlead.FairleadError, match="the client failed"):
+            await take(session.events(), 100)
 
 
 async def test_requests_go_by_their_origin_and_past_what_is_gone() -> None:

@@ -23,7 +23,7 @@ from fairlead.errors import (
     error_of_rpc,
 )
 from fairlead.v1 import session_pb2 as pb
-from fairlead.v1.enums import Phase, Reason
+from fairlead.v1.enums import Phase
 
 if TYPE_CHECKING:
     from fairlead.entries import CommandResult
@@ -278,7 +278,6 @@ class Link:
             # neither.
             self._streaming = False
             _log.warning("the stream to the gateway at %s is lost: %s", self._dial.address, error)
-            self.draining = self.draining or error.reason is Reason.DRAINING
             for channel in self.channels:
                 channel.stream_lost(error)
             self._outgoing.clear()
