@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import random
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -58,6 +59,12 @@ class Adapter:
             f"{name} has {count} numbers in epoch {epoch}",
         )
 
+    async def lost(self, shard: str) -> None:
+        await eventually(lambda: not self.client.shards[shard], f"{shard} is lost")
+
+    async def back(self, shard: str) -> None:
+        await eventually(lambda: self.client.shards[shard], f"{shard} is back")
+
 
 @asynccontextmanager
 async def adapter(
@@ -79,20 +86,24 @@ async def adapter(
             task.cancel()
 
 
-def check_seam(story: Story) -> int:
-    """Two journals, each whole; what is missing lies between them, where EPOCH_CHANGED stands; returns how much."""
-    before, after = story.epochs()
-    assert isinstance(after[0], fairlead.EpochChanged)
-    assert after[0].start is fairlead.StartOutcome.EPOCH_CHANGED
+def check_seams(story: Story, count: int = 1) -> int:
+    """Journals, each whole; what is missing lies between them, where EPOCH_CHANGED stands; returns how much."""
+    parts = story.epochs()
+    assert len(parts) == count + 1
     assert not story.of(fairlead.Gap)
-    for part in (before, after):
+    for part in parts:
         kinds = fairlead.Frame | fairlead.StateChanged | fairlead.CommandResult
         sequences = [entry.sequence for entry in part if isinstance(entry, kinds)]
         assert sequences == list(range(1, len(sequences) + 1))
         seen = numbers(part)
         assert seen == list(range(seen[0], seen[-1] + 1))
-    missing = numbers(after)[0] - numbers(before)[-1] - 1
-    assert missing >= 0
+    missing = 0
+    for before, after in itertools.pairwise(parts):
+        assert isinstance(after[0], fairlead.EpochChanged)
+        assert after[0].start is fairlead.StartOutcome.EPOCH_CHANGED
+        between = numbers(after)[0] - numbers(before)[-1] - 1
+        assert between >= 0, "a number came twice"
+        missing += between
     return missing
 
 
@@ -127,7 +138,7 @@ async def test_a_killed_gateway_moves_its_sessions_and_only_those(fleet: Fleet) 
         moved = homes[name] == 0
         story = running.stories[name]
         if moved:
-            assert check_seam(story) > 0
+            assert check_seams(story) > 0
         else:
             seen = numbers(story.entries)
             assert seen == list(range(seen[0], seen[-1] + 1))
@@ -152,7 +163,7 @@ async def test_sigterm_moves_sessions_of_two_adapters_by_themselves(fleet: Fleet
                 assert running.at(name) == sharding.order(name, NAMES)[1]
     for name in names:
         story = one.stories[name] if name in one.stories else two.stories[name]
-        check_seam(story)
+        check_seams(story)
         # The last of the old journal: nothing of it is unread.
         states = [entry for entry in story.epochs()[0] if isinstance(entry, fairlead.StateChanged)]
         assert states[-1].state is SessionState.CLOSED
@@ -168,6 +179,40 @@ async def test_sigterm_moves_sessions_of_two_adapters_by_themselves(fleet: Fleet
         await check_one_after_the_other(fleet.exchange, name, 1)
 
 
+async def test_restarts_in_a_row_lose_nothing_unseen(fleet: Fleet) -> None:
+    """Gateways that are killed and drained in any order, each when the one before is back: a rollout, and worse."""
+    seed = random.randrange(2**32)
+    print(f"seed {seed}")
+    choose = random.Random(seed)
+    names = [f"venue-{number:02}" for number in range(8)]
+    # Which shard a session is on, and how often it has moved.
+    at = {name: sharding.order(name, NAMES)[0] for name in names}
+    moves = dict.fromkeys(names, 0)
+    async with adapter(fleet, names[:4]) as one, adapter(fleet, names[4:]) as two:
+        running = {name: one if name in one.stories else two for name in names}
+        for number in [*choose.sample(range(3), 3), *choose.choices(range(3), k=4)]:
+            for name in names:
+                await running[name].streaming(name, epoch=moves[name], count=20)
+                assert running[name].at(name) == at[name]
+            if choose.random() < 0.5:
+                fleet.gateways[number].kill()
+            else:
+                assert await fleet.gateways[number].terminate() == 0
+            for each in (one, two):
+                await each.lost(NAMES[number])
+            for name in names:
+                if at[name] == NAMES[number]:
+                    moves[name] += 1
+                    at[name] = next(each for each in sharding.order(name, NAMES) if each != NAMES[number])
+                    await running[name].streaming(name, epoch=moves[name], count=1)
+            fleet.gateways[number].start()
+            for each in (one, two):
+                await each.back(NAMES[number])
+    for name in names:
+        check_seams(running[name].stories[name], moves[name])
+        await check_one_after_the_other(fleet.exchange, name, moves[name] + 1)
+
+
 async def test_back_again_it_gets_new_sessions_and_the_moved_ones_stay(fleet: Fleet) -> None:
     """And an adapter that takes a moved one over finds it where it is."""
     moved, new = [name for name in (f"venue-{number:02}" for number in range(40)) if fleet.home(name) == 2][:2]
@@ -177,7 +222,7 @@ async def test_back_again_it_gets_new_sessions_and_the_moved_ones_stay(fleet: Fl
         await running.streaming(moved, epoch=1)
         second = running.at(moved)
         fleet.gateways[2].start()
-        await eventually(lambda: running.client.shards[NAMES[2]], "it is back")
+        await running.back(NAMES[2])
         async with running.client.websocket(f"{fleet.exchange.ws}/idle", name=new) as session:
             assert session.shard == NAMES[2]
             listed = {each.name: each.shard for each in await running.client.sessions()}
@@ -220,7 +265,7 @@ async def test_with_all_gone_it_is_as_with_one(fleet: Fleet) -> None:
         fleet.gateways[1].start()
         await running.streaming(name, epoch=1)
         assert session.shard == NAMES[1]
-    check_seam(running.stories[name])
+    check_seams(running.stories[name])
 
 
 async def test_requests_of_one_origin_share_a_gateways_connections(fleet: Fleet) -> None:
