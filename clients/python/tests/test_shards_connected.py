@@ -52,6 +52,12 @@ async def test_one_that_is_away_at_first_is_done_without_until_it_comes() -> Non
         await opened(home, gateway.websocket(URL, name="orders"))
 
 
+async def test_without_patience_all_are_waited_for_at_first() -> None:
+    """Else all sessions would begin on the gateway that answers first."""
+    async with started() as fleet, fairlead.connect(fleet.addresses, move_after=0) as gateway:
+        assert all(gateway.shards.values())
+
+
 async def test_none_at_all_is_told_with_each_reason() -> None:
     async with started(0) as fleet:
         await fleet.kill(0)
@@ -254,3 +260,34 @@ async def test_one_that_comes_back_has_the_others_tried_at_once(monkeypatch: pyt
         fleet.streams[1].end()
         await fleet.fakes[1].stream()
         await fleet.fakes[0].stream()
+
+
+async def test_one_that_drains_has_the_others_tried_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_backoff, "pause", lambda _: NEVER)
+    async with started() as fleet, connected(fleet) as gateway:
+        await fleet.kill(1)
+        await until(lambda: not gateway.shards[NAMES[1]])
+        await fleet.fakes[1].__aenter__()
+        fleet.streams[0].say(pb.Event(draining=pb.Draining()))
+        await fleet.fakes[1].stream()
+
+
+async def test_one_that_is_back_in_time_takes_those_of_one_that_is_gone_at_once() -> None:
+    """The patience that all get when all were gone is not needed: this one was not."""
+    async with (
+        started(0, 1) as fleet,
+        fairlead.connect(fleet.addresses, move_after=NEVER, connect_timeout=1) as gateway,
+    ):
+        fleet.streams = [await fake.stream() for fake in fleet.fakes[:2]]
+        session = gateway.websocket(URL, name="md")
+        channel = (await opened(fleet.streams[0], session)).channel
+        fleet.fakes[1].refusal = (grpc.StatusCode.UNAVAILABLE, None)
+        fleet.streams[1].end()
+        await until(lambda: not gateway.shards[NAMES[1]])
+        fleet.streams[0].say(pb.Event(draining=pb.Draining()), state(channel, "CLOSED", 4))
+        fleet.streams[0].end()
+        await until(lambda: session.state is None)
+        fleet.fakes[0].refusal = fleet.fakes[1].refusal
+        fleet.fakes[1].refusal = None
+        stream = await fleet.fakes[1].stream()
+        await stream.open("EPOCH_CHANGED", "epoch-2")

@@ -330,6 +330,8 @@ class Link:
                 start = end
         elif kind == "draining":
             self.draining = True
+            if self._watch is not None:
+                self._watch.on_draining(self)
             _log.info("the gateway at %s is about to stop; the client will attach again", self._dial.address)
         elif kind is not None:
             channel = self._channels.get(getattr(event, kind).channel)

@@ -41,6 +41,9 @@ class Watch(Protocol):
     def on_up(self, link: "Link") -> None:
         """Learn that a stream is there."""
 
+    def on_draining(self, link: "Link") -> None:
+        """Learn that the gateway is about to stop."""
+
     def on_lost(self, link: "Link") -> None:
         """Learn that the stream is lost."""
 

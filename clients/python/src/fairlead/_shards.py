@@ -16,6 +16,8 @@ from fairlead.v1.enums import Phase
 
 _log = logging.getLogger("fairlead")
 
+# How long entering waits for all gateways at least: who goes on with the first that answers has all sessions there.
+_ENTER_S = 1.0
 # Pauses before each look at what a move has left behind. A gateway that was out of reach may for a while take the old
 # stream for alive, and this program for the owner there.
 _TIDY_PAUSES_S = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
@@ -63,7 +65,8 @@ class Shards:
     async def start(self, timeout: float) -> None:
         """Connect.
 
-        Several gateways are given move_after; one must be there by then, or within `timeout` seconds. Raises
+        Several gateways are given move_after, and a second at least; one must be there by then, or within `timeout`
+        seconds. Raises
         GatewayUnavailable if none is, and what one refuses this client with.
         """
         links = self.links
@@ -76,7 +79,7 @@ class Shards:
             link.begin()
         try:
             with contextlib.suppress(TimeoutError):
-                await self._until_up(len(links), began + min(timeout, self._move_after))
+                await self._until_up(len(links), began + min(timeout, max(self._move_after, _ENTER_S)))
             with contextlib.suppress(TimeoutError):
                 await self._until_up(1, began + timeout)
             if not any(link.streaming for link in links):
@@ -111,23 +114,25 @@ class Shards:
     def on_up(self, link: Link) -> None:
         """Count with it again. Sessions that moved stay where they are: a move costs a blind window."""
         self._changed.set()
-        link.gone = False
+        was_gone, link.gone = link.gone, False
         patience = self._patience.pop(link, None)
         if patience is not None:
             patience.cancel()
-        # Whatever the others were away for may be over: their pauses may have grown long.
-        for other in self.links:
-            if not other.streaming:
-                other.hurry()
+        self._hurry()  # Whatever the others were away for may be over, too.
         # Only when all were gone: then the others get the same patience to come back to their own.
         if self._settling is None and any(each.channels for each in self.links if each.gone):
-            self._settling = asyncio.get_running_loop().call_later(self._move_after, self._settle)
+            delay = self._move_after if was_gone else 0
+            self._settling = asyncio.get_running_loop().call_later(delay, self._settle)
         names = link.left & {name for each in self.links if each is not link for name in each.owned()}
         link.left.clear()
         if names:
             task = asyncio.create_task(_close_left(link, names), name="fairlead close left sessions")
             self._tidying.add(task)
             task.add_done_callback(self._tidying.discard)
+
+    def on_draining(self, link: Link) -> None:
+        """Have its sessions find the others."""
+        self._hurry()
 
     def on_lost(self, link: Link) -> None:
         """Give it move_after to come back, unless it has said that it stops."""
@@ -146,9 +151,16 @@ class Shards:
     def _leave(self, link: Link) -> None:
         self._patience.pop(link, None)
         link.gone = True
+        self._hurry()
         _log.warning("the gateway %s is gone; sessions that move on: %d", link.name, len(link.channels))
         for channel in link.channels:
             channel.move_on()
+
+    def _hurry(self) -> None:
+        """Try those that are away at once: their pauses may have grown long."""
+        for link in self.links:
+            if not link.streaming:
+                link.hurry()
 
     def _settle(self) -> None:
         self._settling = None

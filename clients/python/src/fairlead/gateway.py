@@ -61,7 +61,7 @@ def connect(
       by the client certificate in its credentials, or by the listener.
     connect_timeout: how long to try, when entering, until a gateway answers.
     move_after: of several gateways, how long one may be away before its sessions move to others; without meaning for
-      one. Entering waits so long, too, for all of them to answer.
+      one. Entering waits so long, too, and a second at least, for all of them to answer.
     max_send_bytes: the longest frame that send() takes, and the longest body of an HTTP request; must stay below the
       gateway's limits.message_bytes (4 MiB by default), since a longer frame would end the stream for all sessions.
     options: further gRPC channel arguments; they override the client's own.
