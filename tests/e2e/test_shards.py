@@ -243,6 +243,32 @@ async def test_back_again_it_gets_new_sessions_and_the_moved_ones_stay(fleet: Fl
     await check_one_after_the_other(fleet.exchange, moved, 2)
 
 
+@pytest.mark.parametrize("end", ["kill", "terminate"])
+async def test_a_reader_in_another_program_follows_the_owner(fleet: Fleet, end: str) -> None:
+    """Also when it is there first, and looks for what is not open anywhere yet."""
+    name = next(name for name in (f"venue-{number:02}" for number in range(40)) if fleet.home(name) == 0)
+    async with (
+        adapter(fleet, [name], move_after=1) as owner,
+        fairlead.connect(fleet.addresses, move_after=0.1) as other,
+        other.join(name, start=fairlead.OLDEST) as reader,
+        asyncio.TaskGroup() as tasks,
+    ):
+        story = Story(reader)
+        reading = tasks.create_task(story.read())
+        await owner.streaming(name)
+        if end == "kill":
+            fleet.gateways[0].kill()
+        else:
+            assert await fleet.gateways[0].terminate() == 0
+        await owner.streaming(name, epoch=1)
+        await eventually(lambda: len(story.epochs()) == 2 and numbers(story.epochs()[1]), "the reader reads on")
+        assert reader.shard == owner.at(name) != NAMES[0]
+        reading.cancel()
+    check_seams(story)
+    check_seams(owner.stories[name])
+    await check_one_after_the_other(fleet.exchange, name, 2)
+
+
 async def test_with_all_gone_it_is_as_with_one(fleet: Fleet) -> None:
     name = next(name for name in (f"venue-{number:02}" for number in range(40)) if fleet.home(name) == 0)
     async with adapter(fleet, [name]) as running:
