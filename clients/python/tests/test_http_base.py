@@ -46,7 +46,7 @@ async def test_headers_are_sent_with_each_request_unless_it_has_its_own(
         return [(field.name, field.value) for field in request.headers]
 
     assert await sent(()) == [("X-Key", "k"), ("Accept", "a"), ("Accept", "b")]
-    assert await sent({"X-Sign": "s", "accept": "c"}) == [("X-Key", "k"), ("X-Sign", "s"), ("accept", "c")]
+    assert await sent({"X-Sign": "s", "ACCEPT": "c"}) == [("X-Key", "k"), ("X-Sign", "s"), ("ACCEPT", "c")]
     assert await sent((pair for pair in [("x-key", "1"), ("x-key", "2")]), json={}) == [
         ("Accept", "a"),
         ("Accept", "b"),

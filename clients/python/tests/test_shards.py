@@ -252,6 +252,8 @@ async def test_a_reader_of_others_looks_for_the_session() -> None:
             attached(command.channel, "EPOCH_CHANGED", epoch="epoch-2"), frames(command.channel, 1, [b"b"])
         )
         assert [frame.payload for frame in await take(aiter(reader), 2)] == [b"a", b"b"]
+        # It may not ask: an answer would be of a session of its own.
+        assert "GetSession" not in [method for fake in fleet.fakes for method, _ in fake.authorizations]
 
 
 async def test_a_session_that_is_nowhere_is_not_found() -> None:

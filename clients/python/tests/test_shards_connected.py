@@ -58,6 +58,26 @@ async def test_without_patience_all_are_waited_for_at_first() -> None:
         assert all(gateway.shards.values())
 
 
+async def test_a_session_may_be_entered_when_the_gateways_are_there_at_last() -> None:
+    async with started() as fleet:
+        gateway = fairlead.connect(fleet.addresses)
+        session = gateway.websocket(URL, name="md")
+        with pytest.raises(fairlead.GatewayUnavailable):
+            await session.open()
+        async with gateway:
+            await opened(await fleet.fakes[0].stream(), session)
+
+
+async def test_leaving_ends_what_waits() -> None:
+    async with started() as fleet:
+        async with connected(fleet) as gateway:
+            await opened(fleet.streams[0], gateway.websocket(URL, name="md"))
+            await fleet.kill(0, 1, 2)
+            await until(lambda: len(gateway._shards._patience) == 3)
+            patience = list(gateway._shards._patience.values())
+        assert all(timer.cancelled() for timer in patience)
+
+
 async def test_none_at_all_is_told_with_each_reason() -> None:
     async with started(0) as fleet:
         await fleet.kill(0)
@@ -234,6 +254,13 @@ async def test_what_was_moved_away_is_closed_where_it_was(
         assert fleet.fakes[0].closed == closed
 
 
+async def test_leaving_does_not_wait_to_tidy_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_shards, "_TIDY_PAUSES_S", (NEVER,))
+    async with started() as fleet, asyncio.timeout(PATIENCE_S), connected(fleet, move_after=SOON) as gateway:
+        await back(fleet, gateway, [])
+        assert gateway._shards._tidying
+
+
 async def test_an_owner_that_was_this_program_is_waited_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """The gateway may take the old stream for alive for a while."""
     monkeypatch.setattr(_shards, "_TIDY_PAUSES_S", (0, *[0.01] * 2000))
@@ -260,6 +287,16 @@ async def test_one_that_comes_back_has_the_others_tried_at_once(monkeypatch: pyt
         fleet.streams[1].end()
         await fleet.fakes[1].stream()
         await fleet.fakes[0].stream()
+
+
+async def test_one_that_is_gone_has_the_others_tried_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_backoff, "pause", lambda _: NEVER)
+    async with started() as fleet, connected(fleet, move_after=SOON) as gateway:
+        await fleet.kill(1)
+        await until(lambda: gateway._shards.links[1].gone)
+        await fleet.fakes[1].__aenter__()
+        await fleet.kill(0)
+        await fleet.fakes[1].stream()
 
 
 async def test_one_that_drains_has_the_others_tried_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
