@@ -321,10 +321,10 @@ async def test_one_that_is_back_in_time_takes_those_of_one_that_is_gone_at_once(
         fleet.fakes[1].refusal = (grpc.StatusCode.UNAVAILABLE, None)
         fleet.streams[1].end()
         await until(lambda: not gateway.shards[NAMES[1]])
+        fleet.fakes[0].refusal = fleet.fakes[1].refusal
         fleet.streams[0].say(pb.Event(draining=pb.Draining()), state(channel, "CLOSED", 4))
         fleet.streams[0].end()
         await until(lambda: session.state is None)
-        fleet.fakes[0].refusal = fleet.fakes[1].refusal
         fleet.fakes[1].refusal = None
         stream = await fleet.fakes[1].stream()
         await stream.open("EPOCH_CHANGED", "epoch-2")
