@@ -19,6 +19,7 @@
 
 #include "config_yaml.h"
 #include "fairlead/config/v1/config.pb.h"
+#include "policy/http_request.h"
 
 namespace fairlead {
 namespace {
@@ -65,6 +66,14 @@ class Validation {
     }
     if (!needs_callers_.empty() && file.callers().empty())
       errors_.Add("callers", "is missing; expected at least one, since " + needs_callers_ + " names no identity");
+    for (int i = 0; i < file.policies_size(); ++i) {
+      config.policies.push_back(ConvertPolicy(file.policies(i), config.egress, absl::StrFormat("policies[%d]", i)));
+    }
+    if (!file.callers().empty() && file.policies().empty()) {
+      errors_.Add("policies", "is missing; expected one for each identity of callers, as { identity: " +
+                                  file.callers(0).identity() +
+                                  ", methods: [\"*\"], egress: [\"*\"], http_methods: [\"*\"] }");
+    }
     for (int i = 0; i < file.grants_size(); ++i) {
       config.grants.push_back(ConvertGrant(file.grants(i), absl::StrFormat("grants[%d]", i)));
     }
@@ -203,6 +212,43 @@ class Validation {
     return caller;
   }
 
+  Policy ConvertPolicy(const proto::Policy& file, const std::vector<EgressRule>& rules, const std::string& path) {
+    if (CheckName(file.identity(), path + ".identity")) CheckUnique("policy " + file.identity(), path + ".identity");
+    for (int i = 0; i < file.methods_size(); ++i) {
+      const std::string& method = file.methods(i);
+      if (method == "*" || std::ranges::find(kMethods, method) != kMethods.end()) continue;
+      errors_.Add(absl::StrFormat("%s.methods[%d]", path, i),
+                  "no method \"" + method + "\"; expected one as \"SessionService.Attach\", or \"*\"");
+    }
+    for (int i = 0; i < file.egress_size(); ++i) {
+      const std::string& name = file.egress(i);
+      if (name == "*" || std::ranges::find(rules, name, &EgressRule::name) != rules.end()) continue;
+      errors_.Add(absl::StrFormat("%s.egress[%d]", path, i),
+                  "no rule \"" + name + "\"; expected the name of one of egress.rules, or \"*\"");
+    }
+    for (int i = 0; i < file.http_methods_size(); ++i) {
+      const std::string& method = file.http_methods(i);
+      if (method == "*" || CheckMethod(method)) continue;
+      errors_.Add(absl::StrFormat("%s.http_methods[%d]", path, i),
+                  "no method of requests: \"" + method + "\"; expected one as \"GET\", or \"*\"");
+    }
+    Policy policy{.identity = file.identity(),
+                  .methods = {file.methods().begin(), file.methods().end()},
+                  .egress = {file.egress().begin(), file.egress().end()},
+                  .http_methods = {file.http_methods().begin(), file.http_methods().end()}};
+    const auto cap = [&]<typename T>(bool given, T value, const char* name, std::optional<T>& most) {
+      if (!given) return;
+      if (value == 0) errors_.Add(path + "." + name, "0 is out of range; expected 1 at least");
+      most = value;
+    };
+    cap(file.has_max_sessions(), file.max_sessions(), "max_sessions", policy.max_sessions);
+    cap(file.has_max_streams(), file.max_streams(), "max_streams", policy.max_streams);
+    cap(file.has_max_requests(), file.max_requests(), "max_requests", policy.max_requests);
+    cap(file.has_max_send_queue_bytes(), file.max_send_queue_bytes(), "max_send_queue_bytes",
+        policy.max_send_queue_bytes);
+    return policy;
+  }
+
   static bool IsLoopback(const IpAddress& address) {
     return address.is_v4 ? address.bytes[0] == 127 : address == IpAddress::Parse("::1");
   }
@@ -279,6 +325,7 @@ class Validation {
     };
     take(file.has_sessions(), file.sessions(), "sessions", limits.sessions);
     take(file.has_streams(), file.streams(), "streams", limits.streams);
+    if (file.has_new_streams_per_second()) limits.new_streams_per_second = file.new_streams_per_second();
     take(file.has_channels_per_stream(), file.channels_per_stream(), "channels_per_stream", limits.channels_per_stream);
     take(file.has_subscribers_per_session(), file.subscribers_per_session(), "subscribers_per_session",
          limits.subscribers_per_session);
@@ -409,7 +456,14 @@ std::expected<Config, std::vector<std::string>> LoadConfig(const std::string& pa
   if (!ReadYaml(*text, file, errors)) return std::unexpected(errors.Lines());
   Config config = Validation(errors).Convert(file);
   if (!errors.empty()) return std::unexpected(errors.Lines());
+  config.text = *text;
+  config.fields = GivenFields(file);
   return config;
+}
+
+std::optional<std::string> ReadConfigText(const std::string& path) {
+  auto text = ReadFile(path, kMaxFileBytes);
+  return text ? std::optional(std::move(*text)) : std::nullopt;
 }
 
 }  // namespace fairlead

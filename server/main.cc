@@ -16,6 +16,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/current.h"
 #include "base/log.h"
 #include "config.h"
 #include "http/engine.h"
@@ -23,6 +24,8 @@
 #include "net/dial.h"
 #include "net/loop.h"
 #include "net/tls.h"
+#include "policy/access.h"
+#include "reload.h"
 #include "rpc/gateway.h"
 #include "session/journal_directory.h"
 #include "session/registry.h"
@@ -44,7 +47,8 @@ usage: fairlead --config FILE            run; prints one line on standard output
        fairlead --version
        fairlead --help
 
-SIGTERM and SIGINT close all sessions and exit 0; a second one exits at once. docs/configuration.md describes FILE.
+SIGTERM and SIGINT close all sessions and exit 0; a second one exits at once. SIGHUP, or a change of FILE, has it read
+again; docs/configuration.md describes it.
 )";
 
 // 128 random bits in hexadecimal digits.
@@ -88,7 +92,17 @@ std::optional<ListenerTls> TlsOf(const Config::Listener& listener) {
   return address == nullptr ? std::nullopt : address->tls;
 }
 
-int Run(const Config& config) {
+// Listeners are those that were there at the start.
+AccessRules RulesOf(const Config& config, const std::vector<Config::Listener>& listeners) {
+  AccessRules rules{
+      .callers = config.callers, .policies = config.policies, .egress = config.egress, .grants = config.grants};
+  for (const Config::Listener& listener : listeners) {
+    if (!listener.identity.empty()) rules.listeners.insert(listener.identity);
+  }
+  return rules;
+}
+
+int Run(const Config& config, const std::string& file) {
   SetLogLevel(config.log_level);
   RaiseDescriptorLimit(config.limits);
   std::signal(SIGPIPE, SIG_IGN);
@@ -101,8 +115,8 @@ int Run(const Config& config) {
   Loop loop;
   auto tls = TlsClient::Make(config.tls.ca_files, config.tls.system_authorities);
   if (!tls) return fail(tls.error());
-  const Egress egress(config.egress);
-  const auto dialler = MakeDialler(loop, egress, **tls);
+  Current<Access> access{Access(RulesOf(config, config.listeners))};
+  const auto dialler = MakeDialler(loop, access, **tls);
   Random random = [engine = std::mt19937_64(std::random_device()())]() mutable {
     return std::uniform_real_distribution<double>(0, 1)(engine);
   };
@@ -112,20 +126,27 @@ int Run(const Config& config) {
     if (!opened) return fail(opened.error());
     directory = std::move(*opened);
   }
-  Registry registry(*dialler, loop, std::move(random), config.limits, Unique, Grants(config.grants), directory.get());
-  const auto connector = MakeConnector(loop, egress, **tls);
-  HttpEngine http(*connector, loop, config.limits, config.http);
-  Streams streams(registry, loop, config.limits, config.flush);
-  const Callers callers(config.callers);
+  Registry registry(*dialler, loop, std::move(random), config.limits, Unique, access, directory.get());
+  const auto connector = MakeConnector(loop, access, **tls);
+  HttpEngine http(*connector, loop, config.limits, config.http, access);
+  Streams streams(registry, loop, config.limits, config.flush, access);
   Gateway::Prepare();
   Gateway gateway(loop, streams, http, config.limits, {.reflection = config.reflection});
   for (const Config::Listener& each : config.listeners) {
     auto listener = Listen(loop, each);
     if (!listener) return fail(listener.error());
-    auto served = gateway.Serve(std::move(*listener),
-                                each.identity.empty() ? Identity(callers) : Identity(each.identity), TlsOf(each));
+    auto served = gateway.Serve(std::move(*listener), Identity(each.identity, access), TlsOf(each));
     if (!served) return fail(served.error());
   }
+
+  const Reload reload(loop, file, config, [&](const Config& next, bool reach_changed) {
+    access.Set(Access(RulesOf(next, config.listeners)));
+    SetLogLevel(next.log_level);
+    if (reach_changed) http.Renew();
+    // Sessions first: their own ends tell why.
+    const size_t sessions = registry.Recheck();
+    return Reload::Ended{.sessions = sessions, .streams = streams.Recheck()};
+  });
 
   // Down: tell adapters, close sessions, let the last events be read, then end what is left.
   std::thread ending;
@@ -203,7 +224,7 @@ int Main(const std::vector<std::string>& arguments) {
     for (const std::string& error : config.error()) std::cerr << error << "\n";
     return kUsageError;
   }
-  if (!check_only) return Run(*config);
+  if (!check_only) return Run(*config, file);
   std::cout << file << ": no errors\n";
   return EXIT_SUCCESS;
 }

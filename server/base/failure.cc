@@ -38,6 +38,8 @@ std::string_view Name(Reason reason) {
       return "NOT_ASKED";
     case Reason::kUnauthenticated:
       return "UNAUTHENTICATED";
+    case Reason::kNotGranted:
+      return "NOT_GRANTED";
     case Reason::kResolveFailed:
       return "RESOLVE_FAILED";
     case Reason::kConnectFailed:
@@ -102,6 +104,8 @@ std::string_view Name(Reason reason) {
       return "ATTEMPTS_EXHAUSTED";
     case Reason::kOutageExhausted:
       return "OUTAGE_EXHAUSTED";
+    case Reason::kRevoked:
+      return "REVOKED";
   }
   return "UNKNOWN";
 }

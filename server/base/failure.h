@@ -29,6 +29,7 @@ enum class Reason : int {
   kOverflow = 14,
   kNotAsked = 15,
   kUnauthenticated = 16,
+  kNotGranted = 17,
   kResolveFailed = 20,
   kConnectFailed = 21,
   kDialTimeout = 22,
@@ -61,6 +62,7 @@ enum class Reason : int {
   kDraining = 63,
   kAttemptsExhausted = 64,
   kOutageExhausted = 65,
+  kRevoked = 66,
 };
 
 // Values equal those of fairlead.v1.Phase.

@@ -6,20 +6,23 @@
 #include "policy/http_request.h"
 
 namespace fairlead {
-Call::Call(HttpRequest request, HttpSurroundings& around, Done done)
+Call::Call(HttpRequest request, HttpSurroundings& around, size_t& of_identity, Done done)
     : request_(std::move(request)),
       around_(around),
+      of_identity_(of_identity),
       done_(std::move(done)),
       arrived_(around.timers.Now()),
       timeout_(around.timers.MakeTimer()),
       counted_bytes_(request_.body.size()),
       request_bytes_(request_.body.size()) {
   ++around_.totals.requests;
+  ++of_identity_;
   around_.totals.body_bytes += counted_bytes_;
 }
 
 Call::~Call() {
   --around_.totals.requests;
+  --of_identity_;
   around_.totals.body_bytes -= counted_bytes_;
   around_.forgotten();
 }

@@ -28,7 +28,8 @@ class Call : public std::enable_shared_from_this<Call> {
   enum class State { kWaiting, kSent, kDone };
   using Done = std::function<void(Result<HttpResponse>)>;
 
-  Call(HttpRequest request, HttpSurroundings& around, Done done);
+  // `of_identity`: its requests under way; outlives it.
+  Call(HttpRequest request, HttpSurroundings& around, size_t& of_identity, Done done);
   ~Call();
   Call(const Call&) = delete;
   Call& operator=(const Call&) = delete;
@@ -55,6 +56,7 @@ class Call : public std::enable_shared_from_this<Call> {
 
   HttpRequest request_;
   HttpSurroundings& around_;
+  size_t& of_identity_;
   Done done_;
   State state_ = State::kWaiting;
   const SteadyTime arrived_;

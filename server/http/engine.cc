@@ -4,8 +4,10 @@
 
 namespace fairlead {
 
-HttpEngine::HttpEngine(Connector& connector, Timers& timers, const Limits& limits, const HttpOptions& options)
+HttpEngine::HttpEngine(Connector& connector, Timers& timers, const Limits& limits, const HttpOptions& options,
+                       const Current<Access>& access)
     : options_(options),
+      access_(access),
       around_{.connector = connector, .timers = timers, .limits = limits, .options = options_},
       self_(std::make_shared<HttpEngine*>(this)) {
   around_.make_room = [this](const Pool& starved) { return MakeRoom(starved); };
@@ -20,7 +22,7 @@ HttpEngine::~HttpEngine() {
   pools_.clear();  // What goes with them may still call.
 }
 
-Result<void> HttpEngine::Admit(const HttpRequest& request) const {
+Result<void> HttpEngine::Admit(const std::string& identity, const HttpRequest& request) {
   const Limits& limits = around_.limits;
   const auto reached = [](const char* limit, uint64_t value, const char* what) {
     return NotSent(Reason::kLimitReached, std::string(limit) + ", " + std::to_string(value) + what);
@@ -31,18 +33,18 @@ Result<void> HttpEngine::Admit(const HttpRequest& request) const {
     return reached("limits.total_body_bytes", limits.total_body_bytes,
                    ": the bodies of all requests under way fill it");
   }
-  return {};
+  return access_.Get()->CheckCap(identity, Cap::kRequests, requests_of_[identity] + 1);
 }
 
 HttpEngine::UnderWay HttpEngine::Send(const std::string& identity, HttpRequest request, Done done) {
-  if (auto admitted = Admit(request); !admitted) {
+  if (auto admitted = Admit(identity, request); !admitted) {
     done(std::unexpected(admitted.error()));
     return UnderWay(nullptr);
   }
   const TargetUrl url = request.url;
-  auto call = std::make_shared<Call>(std::move(request), around_, std::move(done));
-  auto& pool = pools_[{identity, url.Origin()}];
-  if (!pool) pool = std::make_unique<Pool>(url, around_);
+  auto call = std::make_shared<Call>(std::move(request), around_, requests_of_[identity], std::move(done));
+  auto& pool = pools_[{identity, url.Origin(), renewals_}];
+  if (!pool) pool = std::make_unique<Pool>(identity, url, around_);
   if (auto served = pool->Serve(call); !served) {
     Relaxed();  // The pool may be new, and empty.
     call->Fail(std::move(served.error()));
@@ -75,6 +77,15 @@ void HttpEngine::Relaxed() {
       std::exchange(engine->drained_, nullptr)();
     }
   });
+}
+
+void HttpEngine::Renew() {
+  ++renewals_;
+  for (const auto& [key, pool] : pools_) {
+    while (pool->CloseAnIdleOne()) {
+    }
+  }
+  Relaxed();
 }
 
 void HttpEngine::Drain(std::function<void()> done) {

@@ -13,8 +13,9 @@ constexpr Duration kPumpAgain = std::chrono::milliseconds(1);
 
 }  // namespace
 
-Pool::Pool(TargetUrl origin, HttpSurroundings& around)
-    : origin_(std::move(origin)),
+Pool::Pool(std::string identity, TargetUrl origin, HttpSurroundings& around)
+    : identity_(std::move(identity)),
+      origin_(std::move(origin)),
       around_(around),
       again_(around.timers.MakeTimer()),
       idle_timer_(around.timers.MakeTimer()) {}
@@ -105,7 +106,7 @@ std::list<Pool::Kept>::iterator Pool::Usable() {
 void Pool::Dial() {
   ++around_.totals.connections;
   const auto dial = dials_.emplace(dials_.end());
-  *dial = around_.connector.Open(origin_, around_.options.dial_timeout,
+  *dial = around_.connector.Open(identity_, origin_, around_.options.dial_timeout,
                                  [this, dial](Result<OpenedStream> opened) { Dialled(dial, std::move(opened)); });
 }
 

@@ -33,7 +33,7 @@ struct HttpSurroundings {
 // Loop thread.
 class Pool {
  public:
-  Pool(TargetUrl origin, HttpSurroundings& around);
+  Pool(std::string identity, TargetUrl origin, HttpSurroundings& around);
   ~Pool();
   Pool(const Pool&) = delete;
   Pool& operator=(const Pool&) = delete;
@@ -74,6 +74,7 @@ class Pool {
   size_t PlaceOf(const Call& call) const;
   void ArmIdleTimer();
 
+  const std::string identity_;
   const TargetUrl origin_;
   HttpSurroundings& around_;
   Connection::Tally tally_ = {};

@@ -94,12 +94,14 @@ class Opening final : public Dialling {
  public:
   Opening(Loop& loop, Connector::Done done) : loop_(loop), done_(std::move(done)), deadline_(loop.MakeTimer()) {}
 
-  void Begin(const Egress& egress, TlsClient& tls, const TargetUrl& url, Duration timeout) {
+  void Begin(const Current<Access>& access, TlsClient& tls, const std::string& identity, const TargetUrl& url,
+             Duration timeout) {
     deadline_->At(loop_.Now() + timeout, [this] {
       Finish(NotSent(Reason::kDialTimeout, std::string("http.dial_timeout passed while ") + connecting_->doing()));
     });
     connecting_ = Connect(
-        loop_, egress, tls, url, std::nullopt, [this, secure = url.secure](std::expected<Connected, Loss> connected) {
+        loop_, access, tls, identity, url, std::nullopt,
+        [this, secure = url.secure](std::expected<Connected, Loss> connected) {
           if (!connected) return Finish(std::unexpected(std::move(connected.error().cause)));
           Finish(OpenedStream{std::make_unique<NetStream>(std::make_shared<Line>(std::move(connected->wire), secure)),
                               connected->times});
@@ -122,24 +124,25 @@ class Opening final : public Dialling {
 
 class NetConnector final : public Connector {
  public:
-  NetConnector(Loop& loop, const Egress& egress, TlsClient& tls) : loop_(loop), egress_(egress), tls_(tls) {}
+  NetConnector(Loop& loop, const Current<Access>& access, TlsClient& tls) : loop_(loop), access_(access), tls_(tls) {}
 
-  std::unique_ptr<Dialling> Open(const TargetUrl& url, Duration timeout, Done done) override {
+  std::unique_ptr<Dialling> Open(const std::string& identity, const TargetUrl& url, Duration timeout,
+                                 Done done) override {
     auto opening = std::make_unique<Opening>(loop_, std::move(done));
-    opening->Begin(egress_, tls_, url, timeout);
+    opening->Begin(access_, tls_, identity, url, timeout);
     return opening;
   }
 
  private:
   Loop& loop_;
-  const Egress& egress_;
+  const Current<Access>& access_;
   TlsClient& tls_;
 };
 
 }  // namespace
 
-std::unique_ptr<Connector> MakeConnector(Loop& loop, const Egress& egress, TlsClient& tls) {
-  return std::make_unique<NetConnector>(loop, egress, tls);
+std::unique_ptr<Connector> MakeConnector(Loop& loop, const Current<Access>& access, TlsClient& tls) {
+  return std::make_unique<NetConnector>(loop, access, tls);
 }
 
 }  // namespace fairlead

@@ -49,10 +49,11 @@ class Connector {
   virtual ~Connector() = default;
   // Destroying what is returned abandons it, and done does not come. done comes once, never from within the call; a
   // failure's phase is kNotSent.
-  virtual std::unique_ptr<Dialling> Open(const TargetUrl& url, Duration timeout, Done done) = 0;
+  virtual std::unique_ptr<Dialling> Open(const std::string& identity, const TargetUrl& url, Duration timeout,
+                                         Done done) = 0;
 };
 
 // The real one. The arguments outlive it.
-std::unique_ptr<Connector> MakeConnector(Loop& loop, const Egress& egress, TlsClient& tls);
+std::unique_ptr<Connector> MakeConnector(Loop& loop, const Current<Access>& access, TlsClient& tls);
 
 }  // namespace fairlead

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <boost/asio/ip/tcp.hpp>
+#include <span>
 
 #include "net/resolve.h"
 
@@ -19,22 +20,22 @@ class Attempt : public std::enable_shared_from_this<Attempt> {
  public:
   using Done = std::function<void(std::expected<Connected, Loss>)>;
 
-  Attempt(Loop& loop, const Egress& egress, TlsClient& tls, TargetUrl url, std::optional<IpAddress> avoid, Done done)
+  Attempt(Loop& loop, const Current<Access>& access, TlsClient& tls, std::string identity, TargetUrl url,
+          std::optional<IpAddress> avoid, Done done)
       : loop_(loop),
-        egress_(egress),
+        access_(access),
         tls_(tls),
+        identity_(std::move(identity)),
         url_(std::move(url)),
         avoid_(avoid),
         done_(std::move(done)),
         stagger_(loop.context().get_executor()) {}
 
   void Begin() {
-    const auto rule = egress_.Allow(url_);
-    if (!rule) {
-      loop_.Post([self = shared_from_this(), failure = rule.error()] { self->Fail(failure, /*fatal=*/true); });
+    if (auto allowed = Check({}); !allowed) {
+      loop_.Post([self = shared_from_this(), failure = allowed.error()] { self->Fail(failure, /*fatal=*/true); });
       return;
     }
-    rule_ = *rule;
     Enter("resolving the host name");
     Resolve(loop_, url_.host, [self = shared_from_this()](Result<std::vector<IpAddress>> addresses) {
       if (!self->done_) return;
@@ -52,13 +53,20 @@ class Attempt : public std::enable_shared_from_this<Attempt> {
   const char* doing() const { return doing_; }
 
  private:
+  // By the rules as they are now.
+  Result<void> Check(std::span<const IpAddress> addresses) const {
+    const auto access = access_.Get();
+    const auto rule = access->EgressOf(identity_).Allow(url_);
+    if (!rule) return std::unexpected(rule.error());
+    for (const IpAddress& address : addresses) {
+      if (auto allowed = Egress::AllowAddress(**rule, url_.host, address); !allowed) return allowed;
+    }
+    return {};
+  }
+
   // Every address is checked before the first is dialled: a name with one forbidden address is a name not to trust.
   void Dial(std::vector<IpAddress> addresses) {
-    for (const IpAddress& address : addresses) {
-      if (const auto allowed = Egress::AllowAddress(*rule_, url_.host, address); !allowed) {
-        return Fail(allowed.error(), /*fatal=*/true);
-      }
-    }
+    if (auto allowed = Check(addresses); !allowed) return Fail(allowed.error(), /*fatal=*/true);
     addresses_ = std::move(addresses);
     if (avoid_) {
       if (const auto at = std::ranges::find(addresses_, *avoid_); at != addresses_.end())
@@ -128,6 +136,9 @@ class Attempt : public std::enable_shared_from_this<Attempt> {
   }
 
   void Finish(std::expected<Connected, Loss> outcome) {
+    // The rules may have changed while it was made.
+    if (auto allowed = outcome ? Check(addresses_) : Result<void>(); !allowed)
+      outcome = std::unexpected(Loss{.cause = std::move(allowed.error()), .fatal = true});
     const auto done = std::exchange(done_, nullptr);
     if (outcome) socket_.reset();  // The wire's now.
     Release();
@@ -143,12 +154,12 @@ class Attempt : public std::enable_shared_from_this<Attempt> {
   }
 
   Loop& loop_;
-  const Egress& egress_;
+  const Current<Access>& access_;
   TlsClient& tls_;
+  const std::string identity_;
   const TargetUrl url_;
   const std::optional<IpAddress> avoid_;
   Done done_;
-  const EgressRule* rule_ = nullptr;
   const char* doing_ = "starting";
   SteadyTime began_;  // Of the step.
   ConnectTimes times_;
@@ -171,10 +182,10 @@ class AttemptUnderWay final : public Connecting {
 
 }  // namespace
 
-std::unique_ptr<Connecting> Connect(Loop& loop, const Egress& egress, TlsClient& tls, const TargetUrl& url,
-                                    std::optional<IpAddress> avoid,
+std::unique_ptr<Connecting> Connect(Loop& loop, const Current<Access>& access, TlsClient& tls,
+                                    const std::string& identity, const TargetUrl& url, std::optional<IpAddress> avoid,
                                     std::function<void(std::expected<Connected, Loss>)> done) {
-  auto attempt = std::make_shared<Attempt>(loop, egress, tls, url, avoid, std::move(done));
+  auto attempt = std::make_shared<Attempt>(loop, access, tls, identity, url, avoid, std::move(done));
   attempt->Begin();
   return std::make_unique<AttemptUnderWay>(std::move(attempt));
 }

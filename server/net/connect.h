@@ -7,8 +7,10 @@
 #include <memory>
 #include <optional>
 
+#include "base/current.h"
 #include "net/loop.h"
 #include "net/tls.h"
+#include "policy/access.h"
 #include "policy/egress.h"
 #include "policy/lifecycle.h"
 
@@ -36,9 +38,9 @@ class Connecting {
 
 // Loop thread. done comes once, never from within the call. A Loss says whether trying again can help; nothing that a
 // caller wants sent was sent. The references outlive what is returned.
-// `avoid` is dialled last.
-std::unique_ptr<Connecting> Connect(Loop& loop, const Egress& egress, TlsClient& tls, const TargetUrl& url,
-                                    std::optional<IpAddress> avoid,
+// The rules are those of the identity. `avoid` is dialled last.
+std::unique_ptr<Connecting> Connect(Loop& loop, const Current<Access>& access, TlsClient& tls,
+                                    const std::string& identity, const TargetUrl& url, std::optional<IpAddress> avoid,
                                     std::function<void(std::expected<Connected, Loss>)> done);
 
 }  // namespace fairlead

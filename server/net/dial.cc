@@ -14,20 +14,20 @@ class Dial : public std::enable_shared_from_this<Dial> {
   Dial(Loop& loop, DialRequest request, Dialler::Done done)
       : loop_(loop), request_(std::move(request)), done_(std::move(done)), deadline_(loop.MakeTimer()) {}
 
-  void Begin(const Egress& egress, TlsClient& tls) {
+  void Begin(const Current<Access>& access, TlsClient& tls) {
     const std::weak_ptr<Dial> weak = weak_from_this();
     deadline_->At(loop_.Now() + request_.timeout, [this] {
       Finish(std::unexpected(Loss{
           .cause = {Reason::kDialTimeout, Phase::kNotSent,
                     std::string("the dial timeout passed while ") + (connecting_ ? connecting_->doing() : doing_)}}));
     });
-    connecting_ =
-        Connect(loop_, egress, tls, request_.url, request_.avoid, [weak](std::expected<Connected, Loss> connected) {
-          const auto self = weak.lock();
-          if (!self || !self->done_) return;
-          if (!connected) return self->Finish(std::unexpected(std::move(connected.error())));
-          self->MakeTransport(std::move(connected->wire));
-        });
+    connecting_ = Connect(loop_, access, tls, request_.identity, request_.url, request_.avoid,
+                          [weak](std::expected<Connected, Loss> connected) {
+                            const auto self = weak.lock();
+                            if (!self || !self->done_) return;
+                            if (!connected) return self->Finish(std::unexpected(std::move(connected.error())));
+                            self->MakeTransport(std::move(connected->wire));
+                          });
   }
 
   // Nobody waits any more.
@@ -85,24 +85,24 @@ class DialUnderWay final : public Dialling {
 
 class NetDialler final : public Dialler {
  public:
-  NetDialler(Loop& loop, const Egress& egress, TlsClient& tls) : loop_(loop), egress_(egress), tls_(tls) {}
+  NetDialler(Loop& loop, const Current<Access>& access, TlsClient& tls) : loop_(loop), access_(access), tls_(tls) {}
 
   std::unique_ptr<Dialling> Dial(DialRequest request, Done done) override {
     auto dial = std::make_shared<class Dial>(loop_, std::move(request), std::move(done));
-    dial->Begin(egress_, tls_);
+    dial->Begin(access_, tls_);
     return std::make_unique<DialUnderWay>(std::move(dial));
   }
 
  private:
   Loop& loop_;
-  const Egress& egress_;
+  const Current<Access>& access_;
   TlsClient& tls_;
 };
 
 }  // namespace
 
-std::unique_ptr<Dialler> MakeDialler(Loop& loop, const Egress& egress, TlsClient& tls) {
-  return std::make_unique<NetDialler>(loop, egress, tls);
+std::unique_ptr<Dialler> MakeDialler(Loop& loop, const Current<Access>& access, TlsClient& tls) {
+  return std::make_unique<NetDialler>(loop, access, tls);
 }
 
 }  // namespace fairlead

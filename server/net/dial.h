@@ -8,9 +8,10 @@
 #include <string>
 #include <vector>
 
+#include "base/current.h"
 #include "base/frame.h"
 #include "net/transport.h"
-#include "policy/egress.h"
+#include "policy/access.h"
 #include "policy/framing.h"
 
 namespace fairlead {
@@ -32,6 +33,7 @@ struct SocketOptions {
 };
 
 struct DialRequest {
+  std::string identity;  // Whose.
   TargetUrl url;
   std::vector<Header> headers;
   WebSocketOptions websocket;  // Of ws and wss.
@@ -61,6 +63,6 @@ class Loop;
 class TlsClient;
 
 // The real one. The arguments outlive it.
-std::unique_ptr<Dialler> MakeDialler(Loop& loop, const Egress& egress, TlsClient& tls);
+std::unique_ptr<Dialler> MakeDialler(Loop& loop, const Current<Access>& access, TlsClient& tls);
 
 }  // namespace fairlead

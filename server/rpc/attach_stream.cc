@@ -7,18 +7,18 @@
 
 namespace fairlead {
 
-AttachStream* AttachStream::Begin(Result<std::string> identity, Streams& streams,
+AttachStream* AttachStream::Begin(const Result<Admission>& admission, Streams& streams,
                                   grpc::CallbackServerContext& context) {
-  const std::shared_ptr<AttachStream> stream(new AttachStream(streams, context));
+  const std::shared_ptr<AttachStream> stream(new AttachStream(admission.value_or(Admission{}), streams, context));
   stream->self_ = stream;
-  streams.timers().Post([stream, identity = std::move(identity)] {
+  streams.timers().Post([stream, refused = RefusalOf(admission)] {
     if (stream->ended_) return;  // Cancelled before it began.
-    if (!identity) return stream->End(ToStatus(identity.error()));
+    if (refused) return stream->End(ToStatus(*refused));
     if (auto admitted = stream->streams_.Admit(*stream); !admitted) return stream->End(ToStatus(admitted.error()));
     Streams& all = stream->streams_;
     Channels::Stream& side = *stream;
-    stream->channels_ =
-        std::make_unique<Channels>(*identity, all.registry(), all.timers(), all.limits(), all.batch(), side);
+    stream->channels_ = std::make_unique<Channels>(stream->admission().identity, all.registry(), all.access(),
+                                                   all.timers(), all.limits(), all.batch(), side);
   });
   stream->ReadNext();
   return stream.get();
@@ -73,7 +73,13 @@ void AttachStream::OnCancel() {
   streams_.timers().Post([self = shared_from_this()] { self->End(grpc::Status::CANCELLED); });
 }
 
-void AttachStream::OnDone() { self_.reset(); }
+void AttachStream::OnDone() {
+  {
+    const std::lock_guard lock(finish_mutex_);
+    done_ = true;
+  }
+  self_.reset();
+}
 
 // ---- The loop. ----
 
@@ -110,6 +116,23 @@ void AttachStream::Stuck() {
 
 void AttachStream::Drain(WallTime deadline) {
   if (channels_) channels_->Drain(deadline);
+}
+
+void AttachStream::Recheck() {
+  if (channels_) channels_->Recheck();
+}
+
+void AttachStream::Revoke(const Failure& cause) {
+  End(ToStatus(cause));
+  streams_.CutOffLater([weak = weak_from_this()] {
+    if (const auto self = weak.lock()) self->CutOff();
+  });
+}
+
+// Finish waits behind a write that the peer does not take.
+void AttachStream::CutOff() {
+  const std::lock_guard lock(finish_mutex_);
+  if (!done_) context_.TryCancel();
 }
 
 void AttachStream::End(grpc::Status status) {

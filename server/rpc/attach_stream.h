@@ -25,11 +25,13 @@ class AttachStream final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc
                            private Channels::Stream,
                            private Streams::Member {
  public:
-  // Keeps itself until OnDone. Without an identity it ends at once. Any thread.
-  static AttachStream* Begin(Result<std::string> identity, Streams& streams, grpc::CallbackServerContext& context);
+  // Keeps itself until OnDone. Without an admission it ends at once. Any thread.
+  static AttachStream* Begin(const Result<Admission>& admission, Streams& streams,
+                             grpc::CallbackServerContext& context);
 
  private:
-  AttachStream(Streams& streams, grpc::CallbackServerContext& context) : streams_(streams), context_(context) {}
+  AttachStream(Admission admission, Streams& streams, grpc::CallbackServerContext& context)
+      : Member(std::move(admission)), streams_(streams), context_(context) {}
 
   // gRPC's threads.
   void OnReadDone(bool ok) override;
@@ -44,6 +46,9 @@ class AttachStream final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc
   void Drained() override;
   void Stuck() override;
   void Drain(WallTime deadline) override;
+  void Recheck() override;
+  void Revoke(const Failure& cause) override;
+  void CutOff();
   void Processed();
   void End(grpc::Status status);
 
@@ -60,8 +65,9 @@ class AttachStream final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc
   int held_back_ = 0;   // Loop only: executed, but not counted as such while too many events wait.
   bool ended_ = false;  // Loop only.
 
-  std::mutex finish_mutex_;  // No read is started once the end is.
+  std::mutex finish_mutex_;  // No read is started once the end is, and nothing is cancelled once gRPC is done.
   bool finishing_ = false;
+  bool done_ = false;
 };
 
 }  // namespace fairlead

@@ -15,10 +15,11 @@ constexpr int kTurn = 64;
 
 }  // namespace
 
-Channels::Channels(std::string identity, Registry& registry, Timers& timers, const Limits& limits, Flush::Batch batch,
-                   Stream& stream)
+Channels::Channels(std::string identity, Registry& registry, const Current<Access>& access, Timers& timers,
+                   const Limits& limits, Flush::Batch batch, Stream& stream)
     : identity_(std::move(identity)),
       registry_(registry),
+      access_(access),
       timers_(timers),
       limits_(limits),
       stream_(stream),
@@ -91,6 +92,7 @@ void Channels::Execute(v1::Command& command) {
       if (!owner) return not_owner();
       auto target = ParseSetTarget(command.set_target(), session.options(), limits_);
       if (!target) return refuse(target.error());
+      if (auto allowed = CheckTarget(*target); !allowed) return refuse(allowed.error());
       session.SetTarget(std::move(*target));
       return Done(number, id);
     }
@@ -98,6 +100,8 @@ void Channels::Execute(v1::Command& command) {
       if (!owner) return not_owner();
       auto answer = ParseAnswer(command.answer(), session.options(), limits_);
       if (!answer) return refuse(answer.error());
+      if (auto allowed = answer->target ? CheckTarget(*answer->target) : Result<void>(); !allowed)
+        return refuse(allowed.error());
       auto taken = session.Answer(answer->number, std::move(answer->target));
       return taken ? Done(number, id) : refuse(taken.error());
     }
@@ -127,6 +131,12 @@ Result<void> Channels::CheckFree(uint32_t channel) const {
     return NotSent(Reason::kLimitReached, "limits.channels_per_stream, " + std::to_string(limits_.channels_per_stream) +
                                               ", are open on this stream");
   }
+  return {};
+}
+
+Result<void> Channels::CheckTarget(const Target& target) const {
+  const auto access = access_.Get();
+  if (const auto rule = access->EgressOf(identity_).Allow(target.url); !rule) return std::unexpected(rule.error());
   return {};
 }
 
@@ -189,14 +199,28 @@ void Channels::Done(uint32_t channel, uint64_t id) {
 }
 
 void Channels::Detach(Channel& channel, uint64_t id) {
-  const uint32_t number = channel.number;
-  Done(number, id);
-  const std::shared_ptr<Session> session = channel.subscription->session();
-  channels_.erase(number);
+  Done(channel.number, id);
+  Drop(channel.number, {Reason::kDetached, Phase::kUnspecified, "the adapter detached"});
+}
+
+void Channels::Drop(uint32_t channel, const Failure& cause) {
+  const std::shared_ptr<Session> session = channels_.at(channel)->subscription->session();
+  channels_.erase(channel);
   v1::Event event;
-  *event.mutable_ended() = ToProto(
-      number, Subscription::End{{Reason::kDetached, Phase::kUnspecified, "the adapter detached"}, session->closing()});
+  *event.mutable_ended() = ToProto(channel, Subscription::End{cause, session->closing()});
   Tell(std::move(event));
+}
+
+void Channels::Recheck() {
+  const auto access = access_.Get();
+  std::vector<uint32_t> revoked;
+  for (const auto& [number, channel] : channels_) {
+    const Session& session = *channel->subscription->session();
+    if (!access->MayRead(identity_, session.identity(), session.name())) revoked.push_back(number);
+  }
+  for (const uint32_t number : revoked)
+    Drop(number, Revoked({.message = "no grant lets " + identity_ + " read this session"}));
+  FinishIfDone();
 }
 
 void Channels::Tell(v1::Event event) {

@@ -10,6 +10,8 @@
 #include <memory>
 #include <string>
 
+#include "base/current.h"
+#include "policy/access.h"
 #include "policy/flush.h"
 #include "rpc/requests.h"
 #include "rpc/response_encoder.h"
@@ -36,8 +38,8 @@ class Channels {
     ~Stream() = default;
   };
 
-  Channels(std::string identity, Registry& registry, Timers& timers, const Limits& limits, Flush::Batch batch,
-           Stream& stream);
+  Channels(std::string identity, Registry& registry, const Current<Access>& access, Timers& timers,
+           const Limits& limits, Flush::Batch batch, Stream& stream);
   // Detaches all.
   ~Channels();
   Channels(const Channels&) = delete;
@@ -49,6 +51,8 @@ class Channels {
   void HalfClosed();
   // The gateway stops: tells so, and finishes when every channel has ended.
   void Drain(WallTime deadline);
+  // The access has changed: channels that read what is no longer granted end.
+  void Recheck();
   // So much waits that commands should wait too.
   bool Full() const { return !unexecuted_.empty() || waiting_.size() >= limits_.waiting_events; }
 
@@ -73,10 +77,14 @@ class Channels {
   void Attach(uint32_t channel, uint64_t id, std::shared_ptr<Session> session, bool owner, const Start& start,
               const DeliveryOptions& delivery);
   Result<void> CheckFree(uint32_t channel) const;
+  // Whether the identity may connect there. Open finds out with its first dial, like any later one.
+  Result<void> CheckTarget(const Target& target) const;
   // Refused before it reaches a session.
   void Refuse(uint32_t channel, uint64_t id, const Failure& failure);
   void Done(uint32_t channel, uint64_t id);
   void Detach(Channel& channel, uint64_t id);
+  // Its subscription goes, and so does what it has not read.
+  void Drop(uint32_t channel, const Failure& cause);
   void Tell(v1::Event event);
 
   void Schedule();
@@ -89,6 +97,7 @@ class Channels {
 
   const std::string identity_;
   Registry& registry_;
+  const Current<Access>& access_;
   Timers& timers_;
   const Limits& limits_;
   Stream& stream_;

@@ -58,13 +58,14 @@ Result<void> Gateway::Serve(std::unique_ptr<Listener> listener, const Identity& 
   }
   served.sessions = std::make_unique<SessionServiceImpl>(identity, streams_);
   served.http = std::make_unique<HttpServiceImpl>(identity, http_);
+  served.quotas = std::make_unique<QuotaServiceImpl>(identity);
   grpc::ServerBuilder builder;
   served.acceptor = builder.experimental().AddExternalConnectionAcceptor(
       grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD, served.credentials);
   if (!options_.reflection) builder.SetOption(std::make_unique<WithoutReflection>());
   builder.RegisterService(served.sessions.get());
   builder.RegisterService(served.http.get());
-  builder.RegisterService(&quotas_);
+  builder.RegisterService(served.quotas.get());
   builder.SetMaxReceiveMessageSize(static_cast<int>(limits_.message_bytes));
   builder.SetMaxSendMessageSize(static_cast<int>(limits_.message_bytes));
   // Clients ping every 30 s to notice a dead link; the default would refuse that as a flood.

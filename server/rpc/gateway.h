@@ -47,6 +47,7 @@ class Gateway {
     std::shared_ptr<grpc::ServerCredentials> credentials;
     std::unique_ptr<SessionServiceImpl> sessions;
     std::unique_ptr<HttpServiceImpl> http;
+    std::unique_ptr<QuotaServiceImpl> quotas;
     std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> acceptor;
     std::unique_ptr<grpc::Server> server;
   };
@@ -56,7 +57,6 @@ class Gateway {
   const HttpFace http_;
   const Limits& limits_;
   const Options options_;
-  QuotaServiceImpl quotas_;
   std::vector<Served> served_;
   uint32_t connections_ = 0;  // Loop only.
 };

@@ -16,20 +16,26 @@ class SendCall final : public grpc::ServerUnaryReactor, public std::enable_share
   SendCall(const HttpFace& face, v1::SendResponse& response) : face_(face), response_(response) {}
 
   // gRPC's thread: checks off the loop.
-  void Begin(const Result<std::string>& identity, const v1::SendRequest& request,
+  void Begin(const Identity& identity, const grpc::CallbackServerContext& context, const v1::SendRequest& request,
              std::chrono::system_clock::time_point deadline) {
     self_ = shared_from_this();
-    if (!identity) return Finish(ToStatus(identity.error()));
+    const auto admission = identity.Admit(context, "HttpService.Send");
+    if (!admission) return Finish(ToStatus(admission.error()));
     auto parsed = ParseSendRequest(request, face_.limits, face_.engine.options(), Remaining(deadline));
     if (!parsed) return Finish(ToStatus(parsed.error()));
+    const HttpRequest& asked_for = parsed->request;
+    const auto access = identity.access().Get();
+    if (auto may = access->MayRequest(admission->identity, asked_for.method, asked_for.url); !may)
+      return Finish(ToStatus(may.error()));
     names_ = std::move(parsed->response_header_names);
-    face_.timers.Post([self = shared_from_this(), identity = *identity, asked = std::move(parsed->request)]() mutable {
-      if (self->cancelled_) return self->End(grpc::Status::CANCELLED);
-      auto under_way = self->face_.engine.Send(
-          identity, std::move(asked),
-          [call = self.get()](Result<HttpResponse> outcome) { call->Ended(std::move(outcome)); });
-      if (!self->ended_) self->under_way_.emplace(std::move(under_way));
-    });
+    face_.timers.Post(
+        [self = shared_from_this(), identity = admission->identity, asked = std::move(parsed->request)]() mutable {
+          if (self->cancelled_) return self->End(grpc::Status::CANCELLED);
+          auto under_way = self->face_.engine.Send(
+              identity, std::move(asked),
+              [call = self.get()](Result<HttpResponse> outcome) { call->Ended(std::move(outcome)); });
+          if (!self->ended_) self->under_way_.emplace(std::move(under_way));
+        });
   }
 
   void OnCancel() override {
@@ -74,8 +80,9 @@ class SendCall final : public grpc::ServerUnaryReactor, public std::enable_share
   bool ended_ = false;
 };
 
-grpc::Status NotInThisVersion(const std::string& method) {
-  return ToStatus({Reason::kNotImplemented, Phase::kNotSent, method + ": is not possible in this version"});
+grpc::Status NotInThisVersion(const Identity& identity, const grpc::ServerContext& context, std::string_view name) {
+  if (auto admission = identity.Admit(context, name); !admission) return ToStatus(admission.error());
+  return ToStatus({Reason::kNotImplemented, Phase::kNotSent, std::string(name) + ": is not possible in this version"});
 }
 
 }  // namespace
@@ -84,18 +91,18 @@ grpc::ServerUnaryReactor* HttpServiceImpl::Send(grpc::CallbackServerContext* con
                                                 v1::SendResponse* response) {
   auto call = std::make_shared<SendCall>(face_, *response);
   SendCall* const reactor = call.get();
-  call->Begin(identity_.Of(*context), *request, context->deadline());
+  call->Begin(identity_, *context, *request, context->deadline());
   return reactor;
 }
 
 grpc::Status HttpServiceImpl::Pipeline(
-    grpc::ServerContext* /*context*/, grpc::ServerReaderWriter<v1::PipelineResponse, v1::PipelineRequest>* /*stream*/) {
-  return NotInThisVersion("HttpService.Pipeline");
+    grpc::ServerContext* context, grpc::ServerReaderWriter<v1::PipelineResponse, v1::PipelineRequest>* /*stream*/) {
+  return NotInThisVersion(identity_, *context, "HttpService.Pipeline");
 }
 
-grpc::Status HttpServiceImpl::Download(grpc::ServerContext* /*context*/, const v1::DownloadRequest* /*request*/,
+grpc::Status HttpServiceImpl::Download(grpc::ServerContext* context, const v1::DownloadRequest* /*request*/,
                                        grpc::ServerWriter<v1::DownloadResponse>* /*writer*/) {
-  return NotInThisVersion("HttpService.Download");
+  return NotInThisVersion(identity_, *context, "HttpService.Download");
 }
 
 }  // namespace fairlead

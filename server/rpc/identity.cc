@@ -3,8 +3,8 @@
 #include <grpc/grpc_security_constants.h>
 #include <openssl/evp.h>
 
+#include <iterator>
 #include <string_view>
-#include <vector>
 
 namespace fairlead {
 namespace {
@@ -15,29 +15,32 @@ Sha256 Hash(std::string_view text) {
   return hash;
 }
 
-}  // namespace
-
-Result<std::string> Identity::Of(const grpc::ServerContextBase& context) const {
-  if (callers_ == nullptr) return fixed_;
+Proof ProofOf(const grpc::ServerContextBase& context) {
+  Proof proof;
   const auto proved = context.auth_context();
   if (proved != nullptr && proved->IsPeerAuthenticated()) {
-    std::vector<std::string> names;
     for (const char* property : {GRPC_PEER_URI_PROPERTY_NAME, GRPC_PEER_DNS_PROPERTY_NAME}) {
       for (const grpc::string_ref& name : proved->FindPropertyValues(property))
-        names.emplace_back(name.data(), name.size());
+        proof.names.emplace_back(name.data(), name.size());
     }
-    if (auto identity = callers_->OfCertificate(names)) return identity;
   }
   const auto [begin, end] = context.client_metadata().equal_range("authorization");
   const bool is_one = begin != end && std::next(begin) == end;
   const std::string_view token =
       is_one ? BearerToken({begin->second.data(), begin->second.size()}) : std::string_view();
-  if (token.empty()) {
-    return NotSent(
-        Reason::kUnauthenticated,
-        "no caller that is known here: send a client certificate of one, or \"authorization: Bearer TOKEN\"");
-  }
-  return callers_->OfToken(Hash(token));
+  if (!token.empty()) proof.token = Hash(token);
+  return proof;
+}
+
+}  // namespace
+
+Result<Admission> Identity::Admit(const grpc::ServerContextBase& context, std::string_view method) const {
+  Admission admission{
+      .proof = fixed_.empty() ? ProofOf(context) : Proof{.listener = fixed_}, .identity = {}, .method = method};
+  auto identity = access_->Get()->Admit(admission.proof, method);
+  if (!identity) return std::unexpected(std::move(identity.error()));
+  admission.identity = std::move(*identity);
+  return admission;
 }
 
 }  // namespace fairlead

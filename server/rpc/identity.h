@@ -1,33 +1,46 @@
-// Whose call it is: the listener's identity, or the one that the call proves.
+// Whose call it is: the listener's identity, or the one that the call proves; and whether it may make that call.
 #pragma once
 
 #include <grpcpp/server_context.h>
 
+#include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 
+#include "base/current.h"
 #include "base/failure.h"
-#include "policy/callers.h"
+#include "policy/access.h"
 
 namespace fairlead {
+
+// A call that has been let in, and by what.
+struct Admission {
+  Proof proof;
+  std::string identity;
+  std::string_view method;  // One of kMethods.
+};
+
+inline std::optional<Failure> RefusalOf(const Result<Admission>& admission) {
+  return admission ? std::nullopt : std::optional(admission.error());
+}
 
 // Of one listener. Any thread.
 class Identity {
  public:
-  // All who come by it are one.
-  explicit Identity(std::string fixed) : fixed_(std::move(fixed)) {}
-  // The callers outlive it.
-  explicit Identity(const Callers& callers) : callers_(&callers) {}
+  // All who come by it are `fixed`; empty: it is the caller's. The access outlives it.
+  Identity(std::string fixed, const Current<Access>& access) : fixed_(std::move(fixed)), access_(&access) {}
 
   // By the connection's certificate if one of its names is known, else by the call's token. kUnauthenticated: by
-  // neither.
-  Result<std::string> Of(const grpc::ServerContextBase& context) const;
+  // neither. kNotGranted: its policy does not grant the method, one of kMethods.
+  Result<Admission> Admit(const grpc::ServerContextBase& context, std::string_view method) const;
+  const Current<Access>& access() const { return *access_; }
   // For logs.
-  std::string name() const { return callers_ == nullptr ? fixed_ : "of the caller"; }
+  std::string name() const { return fixed_.empty() ? "of the caller" : fixed_; }
 
  private:
   std::string fixed_;
-  const Callers* callers_ = nullptr;
+  const Current<Access>* access_;
 };
 
 }  // namespace fairlead

@@ -32,8 +32,8 @@ class SessionServiceImpl final : public SessionServiceBase {
                                          v1::CloseSessionResponse* response) override;
 
  private:
-  // Runs the call on the loop, as the identity that it comes from; who is nobody is refused.
-  grpc::ServerUnaryReactor* Run(grpc::CallbackServerContext& context,
+  // Runs the call on the loop, as the identity that it comes from; who is nobody, or may not, is refused.
+  grpc::ServerUnaryReactor* Run(grpc::CallbackServerContext& context, std::string_view method,
                                 std::function<void(const std::string& identity, grpc::ServerUnaryReactor*)> call);
   // Checks the request and finds its session, on the loop; else finishes the reactor and returns null.
   std::shared_ptr<Session> Find(const std::string& identity, const google::protobuf::Message& request,
@@ -44,15 +44,20 @@ class SessionServiceImpl final : public SessionServiceBase {
   Streams& streams_;
 };
 
-// Not possible in this version: every call is refused by name.
+// Not possible in this version: every call of who may make it is refused by name.
 class QuotaServiceImpl final : public v1::QuotaService::Service {
  public:
+  explicit QuotaServiceImpl(Identity identity) : identity_(std::move(identity)) {}
+
   grpc::Status Acquire(grpc::ServerContext* context, const v1::AcquireRequest* request,
                        v1::AcquireResponse* response) override;
   grpc::Status ListQuotas(grpc::ServerContext* context, const v1::ListQuotasRequest* request,
                           v1::ListQuotasResponse* response) override;
   grpc::Status ReportUsage(grpc::ServerContext* context, const v1::ReportUsageRequest* request,
                            v1::ReportUsageResponse* response) override;
+
+ private:
+  const Identity identity_;
 };
 
 }  // namespace fairlead

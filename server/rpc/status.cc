@@ -59,6 +59,8 @@ grpc::StatusCode CodeOf(const Failure& failure) {
       return grpc::StatusCode::UNAUTHENTICATED;
     case Reason::kEgressDenied:
     case Reason::kNotOwner:
+    case Reason::kNotGranted:
+    case Reason::kRevoked:
       return grpc::StatusCode::PERMISSION_DENIED;
     case Reason::kSessionNotFound:
       return grpc::StatusCode::NOT_FOUND;

@@ -4,11 +4,17 @@
 #include <fairlead/v1/session.pb.h>
 
 #include <functional>
+#include <memory>
 #include <set>
 #include <utility>
+#include <vector>
 
+#include "base/current.h"
+#include "policy/access.h"
 #include "policy/flush.h"
+#include "policy/token_bucket.h"
 #include "rpc/flusher.h"
+#include "rpc/identity.h"
 #include "session/registry.h"
 
 namespace fairlead {
@@ -20,27 +26,36 @@ class Streams {
   class Member {
    public:
     virtual void Drain(WallTime deadline) = 0;
+    // It may go on, but perhaps not with all that it reads.
+    virtual void Recheck() = 0;
+    // It ends with this, at once, whatever its peer does.
+    virtual void Revoke(const Failure& cause) = 0;
+    const Admission& admission() const { return admission_; }
 
    protected:
+    explicit Member(Admission admission) : admission_(std::move(admission)) {}
     ~Member() = default;
+
+   private:
+    const Admission admission_;
   };
 
-  Streams(Registry& registry, Timers& timers, const Limits& limits, Flush::Batch batch)
-      : registry_(registry), timers_(timers), limits_(limits), batch_(batch) {}
+  // The references outlive it.
+  Streams(Registry& registry, Timers& timers, const Limits& limits, Flush::Batch batch, const Current<Access>& access)
+      : registry_(registry), timers_(timers), limits_(limits), batch_(batch), access_(access) {}
 
-  // Refused: draining, or limits.streams are open.
-  Result<void> Admit(Member& member) {
-    if (draining_) return NotSent(Reason::kDraining, "the gateway is shutting down");
-    if (members_.size() >= limits_.streams) {
-      return NotSent(Reason::kLimitReached, "limits.streams, " + std::to_string(limits_.streams) + ", are open");
-    }
-    members_.insert(&member);
-    return {};
-  }
+  // Refused: draining, too many are open, or the access has changed since the call was let in.
+  Result<void> Admit(Member& member);
   void Leave(Member& member) {
     members_.erase(&member);
     if (members_.empty() && when_empty_) timers_.Post(std::exchange(when_empty_, nullptr));
   }
+
+  // The access has changed: ends those that it does not allow, and tells how many. One whose peer reads nothing is cut
+  // off a little later.
+  size_t Recheck();
+  // Runs it when a peer that reads has had time for the end of its stream.
+  void CutOffLater(std::function<void()> cut_off);
 
   // Tells all, and admits no more. Each ends when its sessions have.
   void Drain(WallTime deadline) {
@@ -56,6 +71,7 @@ class Streams {
 
   Registry& registry() { return registry_; }
   Timers& timers() { return timers_; }
+  const Current<Access>& access() const { return access_; }
   const Limits& limits() const { return limits_; }
   Flush::Batch batch() const { return batch_; }
   Flusher& flusher() { return flusher_; }
@@ -65,9 +81,13 @@ class Streams {
   Timers& timers_;
   const Limits& limits_;
   const Flush::Batch batch_;
+  const Current<Access>& access_;
   Flusher flusher_;
+  TokenBucket new_streams_{limits_.new_streams_per_second};
   std::set<Member*> members_;
   std::function<void()> when_empty_;
+  std::vector<std::function<void()>> cut_offs_;
+  std::unique_ptr<Timer> cut_off_timer_ = timers_.MakeTimer();
   bool draining_ = false;
 };
 

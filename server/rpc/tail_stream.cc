@@ -7,22 +7,22 @@
 
 namespace fairlead {
 
-TailStream* TailStream::Begin(Result<std::string> identity, const v1::TailRequest& request, Streams& streams) {
-  const std::shared_ptr<TailStream> stream(new TailStream(streams, request));
+TailStream* TailStream::Begin(const Result<Admission>& admission, const v1::TailRequest& request, Streams& streams,
+                              grpc::CallbackServerContext& context) {
+  const std::shared_ptr<TailStream> stream(new TailStream(admission.value_or(Admission{}), streams, request, context));
   stream->self_ = stream;
-  streams.timers().Post([stream, identity = std::move(identity)] {
-    identity ? stream->Join(*identity) : stream->End(ToStatus(identity.error()));
-  });
+  streams.timers().Post(
+      [stream, refused = RefusalOf(admission)] { refused ? stream->End(ToStatus(*refused)) : stream->Join(); });
   return stream.get();
 }
 
-void TailStream::Join(const std::string& identity) {
+void TailStream::Join() {
   if (ended_) return;
   if (auto known = CheckKnown(request_); !known) return End(ToStatus(known.error()));
   if (auto name = CheckSessionName(request_.session(), "session"); !name) return End(ToStatus(name.error()));
   const auto start = ParseStart(request_.start(), "start");
   if (!start) return End(ToStatus(start.error()));
-  auto session = streams_.registry().Find(identity, request_.session());
+  auto session = streams_.registry().Find(admission().identity, request_.session());
   if (session == nullptr) {
     return End(ToStatus(
         {Reason::kSessionNotFound, Phase::kNotSent, "session: \"" + request_.session() + "\" is not a live session"}));
@@ -94,7 +94,25 @@ void TailStream::OnCancel() {
   streams_.timers().Post([self = shared_from_this()] { self->End(grpc::Status::CANCELLED); });
 }
 
-void TailStream::OnDone() { self_.reset(); }
+void TailStream::OnDone() {
+  {
+    const std::lock_guard lock(done_mutex_);
+    done_ = true;
+  }
+  self_.reset();
+}
+
+void TailStream::Revoke(const Failure& cause) {
+  End(ToStatus(cause));
+  streams_.CutOffLater([weak = weak_from_this()] {
+    if (const auto self = weak.lock()) self->CutOff();
+  });
+}
+
+void TailStream::CutOff() {
+  const std::lock_guard lock(done_mutex_);
+  if (!done_) context_.TryCancel();
+}
 
 void TailStream::End(grpc::Status status) {
   if (std::exchange(ended_, true)) return;

@@ -5,8 +5,10 @@
 
 namespace fairlead {
 
-Leg::Leg(const SessionOptions& options, Dialler& dialler, Timers& timers, Listener& listener, Place place)
-    : options_(options),
+Leg::Leg(const std::string& identity, const SessionOptions& options, Dialler& dialler, Timers& timers,
+         Listener& listener, Place place)
+    : identity_(identity),
+      options_(options),
       dialler_(dialler),
       timers_(timers),
       listener_(listener),
@@ -24,8 +26,9 @@ void Leg::Adopt() {
 // ---- The way up. ----
 
 void Leg::Dial(const Target& target) {
+  url_ = target.url;
   dialling_ = dialler_.Dial(
-      {target.url, target.headers, options_.websocket, options_.socket, options_.dial_timeout, place_.avoid},
+      {identity_, target.url, target.headers, options_.websocket, options_.socket, options_.dial_timeout, place_.avoid},
       [this](std::expected<std::unique_ptr<Transport>, Loss> outcome) {
         // This callback lives in what it replaces: keep that until the end.
         const auto dialling = std::exchange(dialling_, nullptr);

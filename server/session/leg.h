@@ -66,7 +66,8 @@ class Leg final : private Transport::Listener {
   };
 
   // The references outlive it; the options may be replaced, and Adopt tells.
-  Leg(const SessionOptions& options, Dialler& dialler, Timers& timers, Listener& listener, Place place);
+  Leg(const std::string& identity, const SessionOptions& options, Dialler& dialler, Timers& timers, Listener& listener,
+      Place place);
   Leg(const Leg&) = delete;
   Leg& operator=(const Leg&) = delete;
 
@@ -108,6 +109,7 @@ class Leg final : private Transport::Listener {
   uint64_t generation() const { return generation_; }
   size_t lane() const { return place_.lane; }
   std::optional<IpAddress> address() const { return address_; }
+  const TargetUrl& url() const { return url_; }
   bool leaving() const { return goodbye_.has_value(); }
   WallTime last_heard() const { return last_heard_; }
   // What is bound and not written, and what waits for the end of the setup.
@@ -137,6 +139,8 @@ class Leg final : private Transport::Listener {
   void Pump();
   void Lose(Loss loss);
 
+  const std::string& identity_;
+  TargetUrl url_;  // Of the dial; empty before it.
   const SessionOptions& options_;
   Dialler& dialler_;
   Timers& timers_;

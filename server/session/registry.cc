@@ -8,14 +8,14 @@
 namespace fairlead {
 
 Registry::Registry(Dialler& dialler, Timers& timers, Random random, const Limits& limits,
-                   std::function<std::string()> unique, Grants grants, JournalDirectory* directory)
+                   std::function<std::string()> unique, const Current<Access>& access, JournalDirectory* directory)
     : surroundings_{.dialler = dialler,
                     .timers = timers,
                     .random = std::move(random),
                     .limits = limits,
+                    .access = access,
                     .directory = directory},
-      unique_(std::move(unique)),
-      grants_(std::move(grants)) {
+      unique_(std::move(unique)) {
   surroundings_.reclaim_journals = [this] { ReclaimJournals(); };
 }
 
@@ -34,15 +34,24 @@ Result<std::shared_ptr<Session>> Registry::Open(const std::string& identity, con
     if (!found->second->closed()) leaving_.push_back(std::move(found->second));
     sessions_.erase(found);
   }
-  const size_t limit = surroundings_.limits.sessions;
-  if (size() >= limit)
-    return NotSent(Reason::kLimitReached, "limits.sessions, " + std::to_string(limit) + ", are open");
+  if (auto room = CheckRoom(identity); !room) return std::unexpected(room.error());
   auto session = std::make_shared<Session>(identity, key.second, id, std::move(options), surroundings_,
                                            [this](Session& gone) { Gone(gone); });
   Log(Level::kInfo, "session.open",
       {{"session", session->name()}, {"identity", identity}, {"url", session->options().url.Origin()}, {"epoch", id}});
   sessions_.emplace(std::move(key), session);
   return session;
+}
+
+Result<void> Registry::CheckRoom(const std::string& identity) const {
+  const size_t limit = surroundings_.limits.sessions;
+  if (size() >= limit)
+    return NotSent(Reason::kLimitReached, "limits.sessions, " + std::to_string(limit) + ", are open");
+  const auto access = surroundings_.access.Get();
+  if (!access->CapOf(identity, Cap::kSessions)) return {};  // Then there is nothing to count.
+  const auto has = std::ranges::count_if(sessions_, [&](const auto& each) { return each.first.first == identity; }) +
+                   std::ranges::count_if(leaving_, [&](const auto& each) { return each->identity() == identity; });
+  return access->CheckCap(identity, Cap::kSessions, static_cast<uint64_t>(has) + 1);
 }
 
 std::shared_ptr<Session> Registry::Find(const std::string& identity, const std::string& name) const {
@@ -52,7 +61,7 @@ std::shared_ptr<Session> Registry::Find(const std::string& identity, const std::
 
 std::shared_ptr<Session> Registry::FindToRead(const std::string& reader, const std::string& identity,
                                               const std::string& name) const {
-  return grants_.MayRead(reader, identity, name) ? Find(identity, name) : nullptr;
+  return surroundings_.access.Get()->MayRead(reader, identity, name) ? Find(identity, name) : nullptr;
 }
 
 FormerJournals Registry::Former(const Session& session, const Start& start) const {
@@ -70,6 +79,16 @@ std::vector<std::shared_ptr<Session>> Registry::List(const std::string& identity
     page.push_back(at->second);
   }
   return page;
+}
+
+size_t Registry::Recheck() {
+  const auto access = surroundings_.access.Get();
+  std::vector<std::pair<std::shared_ptr<Session>, Failure>> revoked;
+  for (const auto& [key, session] : sessions_) {
+    if (auto may = session->CheckAccess(*access); !may) revoked.emplace_back(session, std::move(may.error()));
+  }
+  for (const auto& [session, cause] : revoked) session->Close(cause);
+  return revoked.size();
 }
 
 void Registry::Drain(std::function<void()> done) {

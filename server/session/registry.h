@@ -7,7 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "policy/grants.h"
+#include "base/current.h"
+#include "policy/access.h"
 #include "session/session.h"
 
 namespace fairlead {
@@ -16,9 +17,9 @@ namespace fairlead {
 class Registry {
  public:
   // Name and epoch of a session come from `unique`, which never returns the same twice.
-  // The directory, which may be null, outlives every session.
+  // The directory, which may be null, and the access outlive every session.
   Registry(Dialler& dialler, Timers& timers, Random random, const Limits& limits, std::function<std::string()> unique,
-           Grants grants = {}, JournalDirectory* directory = nullptr);
+           const Current<Access>& access, JournalDirectory* directory = nullptr);
 
   // Creates a session, which does not dial until Begin, or takes the live one of this name over; an empty name makes
   // an anonymous one. Refused: a live one that does not agree, too many sessions.
@@ -34,6 +35,8 @@ class Registry {
   std::vector<std::shared_ptr<Session>> List(const std::string& identity, const std::string& after, size_t count) const;
   size_t size() const { return sessions_.size() + leaving_.size(); }
 
+  // The access has changed: closes those that it does not allow, and tells how many.
+  size_t Recheck();
   // Refuses new sessions, closes all, and runs the callback when they are CLOSED.
   void Drain(std::function<void()> done);
 
@@ -41,12 +44,12 @@ class Registry {
   using Key = std::pair<std::string, std::string>;
   void Gone(Session& session);
   void TellIfDrained();
+  Result<void> CheckRoom(const std::string& identity) const;
   // The largest journal gives up an eighth, again and again, until the total is within its limit.
   void ReclaimJournals();
 
   Surroundings surroundings_;
   std::function<std::string()> unique_;
-  Grants grants_;
   std::map<Key, std::shared_ptr<Session>> sessions_;
   std::vector<std::shared_ptr<Session>> leaving_;  // Closing, and a newer one has the name.
   std::function<void()> drained_;

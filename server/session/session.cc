@@ -14,7 +14,8 @@ namespace {
 
 // An end that the adapter, or the operator, asked for.
 bool IsGoodbye(Reason reason) {
-  return reason == Reason::kClosed || reason == Reason::kDetached || reason == Reason::kDraining;
+  return reason == Reason::kClosed || reason == Reason::kDetached || reason == Reason::kDraining ||
+         reason == Reason::kRevoked;
 }
 
 // An end of a transport that was asked for or foreseen.
@@ -54,6 +55,7 @@ Session::Session(std::string identity, std::string name, std::string epoch, Sess
 Session::~Session() {
   around_.journal_bytes -= counted_journal_bytes_;
   around_.send_queue_bytes -= counted_send_bytes_;
+  around_.send_queue_bytes_of[identity_] -= counted_send_bytes_;
 }
 
 void Session::Begin() { Enter(lifecycle_.Start(around_.timers.Now())); }
@@ -402,6 +404,7 @@ void Session::OutboxChanged() {
   size_t bytes = waiting_.bytes();
   for (const Leg* leg : AllLegs()) bytes += leg == nullptr ? 0 : leg->outbox_bytes();
   around_.send_queue_bytes += bytes - counted_send_bytes_;
+  around_.send_queue_bytes_of[identity_] += bytes - counted_send_bytes_;
   counted_send_bytes_ = bytes;
 }
 

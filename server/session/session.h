@@ -5,12 +5,15 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "base/current.h"
 #include "base/limits.h"
+#include "policy/access.h"
 #include "policy/copies.h"
 #include "policy/journal.h"
 #include "policy/lifecycle.h"
@@ -31,10 +34,12 @@ struct Surroundings {
   Timers& timers;
   Random random;
   const Limits& limits;
-  size_t journal_bytes = 0;                     // Of all journals.
-  size_t send_queue_bytes = 0;                  // Of all outboxes.
-  std::function<void()> reclaim_journals = {};  // Called when journal_bytes exceeds its limit.
-  JournalDirectory* directory = nullptr;        // Null: journals are in memory alone.
+  const Current<Access>& access;
+  size_t journal_bytes = 0;                                // Of all journals.
+  size_t send_queue_bytes = 0;                             // Of all outboxes.
+  std::map<std::string, size_t> send_queue_bytes_of = {};  // And by identity.
+  std::function<void()> reclaim_journals = {};             // Called when journal_bytes exceeds its limit.
+  JournalDirectory* directory = nullptr;                   // Null: journals are in memory alone.
 };
 
 // Loop thread. Owned by the registry while it lives, and by its subscriptions until they have read its end.
@@ -111,6 +116,8 @@ class Session final : public std::enable_shared_from_this<Session>, private Leg:
   };
   // Those that are there, its own first.
   std::vector<LegView> Legs() const;
+  // Whether it may connect where it does, and where it would next. kRevoked.
+  Result<void> CheckAccess(const Access& access) const;
 
  private:
   // From its legs.

@@ -79,7 +79,8 @@ Result<void> Session::CheckRoom(const Outgoing& item) const {
                                               std::to_string(limits.total_send_queue_bytes) +
                                               ": sends of all sessions are waiting to be written");
   }
-  return {};
+  return around_.access.Get()->CheckCap(identity_, Cap::kSendQueueBytes,
+                                        around_.send_queue_bytes_of[identity_] + bytes);
 }
 
 // There is an OPEN transport for what waited for one.

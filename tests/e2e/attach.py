@@ -82,10 +82,10 @@ class StreamOver(Exception):
 class Attachment:
     """Events wait in order until somebody asks for them; asking for one leaves those before it where they are."""
 
-    def __init__(self, channel: grpc.aio.Channel) -> None:
+    def __init__(self, channel: grpc.aio.Channel, *headers: tuple[str, str]) -> None:
         self._call = channel.stream_stream(
             ATTACH, request_serializer=_serialized, response_deserializer=AttachResponse.FromString
-        )()
+        )(metadata=headers)
         self._items: list[Item] = []
 
     async def say(self, *commands: Command) -> None:

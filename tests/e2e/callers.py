@@ -10,6 +10,9 @@ import grpc
 import trustme
 
 import fairlead
+from fairlead.v1 import http_pb2, quota_pb2
+from fairlead.v1 import session_pb2 as pb
+from tests.e2e.attach import Status, status_of
 from tests.e2e.certificates import Pair, issue, pem_of
 from tests.e2e.processes import PATIENCE_S, Gateway
 
@@ -18,6 +21,12 @@ FEEDS, DESK = "spiffe://firm/feeds", "desk.firm.example"
 TOKENS = {"feeds": "token-feeds-5ecre7", "desk": "token-desk-5ecre7"}
 UNKNOWN = "token-unknown-5ecre7"
 SECRET = "5ecre7"
+
+SERVICES = [
+    service
+    for file in (pb.DESCRIPTOR, http_pb2.DESCRIPTOR, quota_pb2.DESCRIPTOR)
+    for service in file.services_by_name.values()
+]
 
 
 class Papers:
@@ -67,14 +76,55 @@ def tls_listener(papers: Papers, scratch: Path, *, certificates: bool = False) -
     return {
         "listeners": [{"tcp": {"host": "127.0.0.1", "tls": tls}}],
         "callers": callers,
+        "policies": [everything(identity) for identity in ("feeds", "desk", "house")],
         "log": {"level": "debug"},
     }
+
+
+def everything(identity: str) -> dict[str, Any]:
+    """A policy that grants all that there is."""
+    return {"identity": identity, "methods": ["*"], "egress": ["*"], "http_methods": ["*"]}
 
 
 def credentials(papers: Papers, pair: Pair | None = None) -> grpc.ChannelCredentials:
     if pair is None:
         return grpc.ssl_channel_credentials(pem_of(papers.gateways))
     return grpc.ssl_channel_credentials(pem_of(papers.gateways), pair.key, pair.certificate)
+
+
+def bearer(token: str) -> tuple[str, str]:
+    return ("authorization", f"Bearer {token}")
+
+
+REQUESTS: dict[str, bytes] = {
+    "GetSession": pb.GetSessionRequest(session="md").SerializeToString(),
+    "CloseSession": pb.CloseSessionRequest(session="md").SerializeToString(),
+    "Tail": pb.TailRequest(session="md").SerializeToString(),
+}
+
+
+async def call_everything(channel: grpc.aio.Channel, *headers: tuple[str, str]) -> dict[str, Status]:
+    """How each RPC of the API ends; streams are half-closed, so that they do."""
+    ends = {}
+    for service in SERVICES:
+        for method in service.methods:
+            path = f"/{service.full_name}/{method.name}"
+            request = REQUESTS.get(method.name, b"")
+            call: Any
+            rpc: Any
+            if method.client_streaming:
+                rpc = channel.stream_stream(path)
+                call = rpc(metadata=headers)
+                await call.done_writing()
+            elif method.server_streaming:
+                rpc = channel.unary_stream(path)
+                call = rpc(request, metadata=headers)
+            else:
+                rpc = channel.unary_unary(path)
+                call = rpc(request, metadata=headers)
+            ends[method.name] = await status_of(call)
+    assert {"ListSessions", "GetSession", "CloseSession", "Attach", "Tail", "Send", "Acquire"} <= ends.keys()
+    return ends
 
 
 @asynccontextmanager

@@ -2,7 +2,6 @@
 
 import ssl
 from pathlib import Path
-from typing import Any
 
 import grpc
 import pytest
@@ -10,10 +9,22 @@ import yaml
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 import fairlead
-from fairlead.v1 import http_pb2, types_pb2
-from fairlead.v1 import session_pb2 as pb
-from tests.e2e.attach import Status, status_of
-from tests.e2e.callers import DESK, FEEDS, SECRET, TOKENS, UNKNOWN, Papers, Serve, channel_to, connect, sha256
+from fairlead.v1 import types_pb2
+from tests.e2e.attach import Status
+from tests.e2e.callers import (
+    DESK,
+    FEEDS,
+    SECRET,
+    TOKENS,
+    UNKNOWN,
+    Papers,
+    Serve,
+    bearer,
+    call_everything,
+    channel_to,
+    connect,
+    sha256,
+)
 from tests.e2e.certificates import ALERT, context_of, knock, knock_plainly, old
 from tests.e2e.processes import Exchange, Gateway, eventually, run
 
@@ -66,42 +77,6 @@ def test_a_plain_client_is_told_nothing(serve: Serve, papers: Papers, scratch: P
 
 # ---- The call. ----
 
-SERVICES = {"SessionService": pb.DESCRIPTOR, "HttpService": http_pb2.DESCRIPTOR}
-# Refused by name, whoever asks.
-NOT_IN_THIS_VERSION = {"Pipeline", "Download"}
-REQUESTS: dict[str, bytes] = {
-    "GetSession": pb.GetSessionRequest(session="md").SerializeToString(),
-    "CloseSession": pb.CloseSessionRequest(session="md").SerializeToString(),
-    "Tail": pb.TailRequest(session="md").SerializeToString(),
-}
-Headers = tuple[tuple[str, str], ...]
-
-
-async def call_everything(channel: grpc.aio.Channel, *headers: tuple[str, str]) -> dict[str, Status]:
-    """How each RPC of the API ends."""
-    ends = {}
-    for service, file in SERVICES.items():
-        for method in file.services_by_name[service].methods:
-            if method.name in NOT_IN_THIS_VERSION:
-                continue
-            path = f"/fairlead.v1.{service}/{method.name}"
-            request = REQUESTS.get(method.name, b"")
-            call: grpc.aio.Call
-            if method.name == "Attach":
-                stream: Any = channel.stream_stream(path)(metadata=headers)
-                # Known, it would stay open.
-                await stream.done_writing()
-                call = stream
-            elif method.name == "Tail":
-                tail: Any = channel.unary_stream(path)
-                call = tail(request, metadata=headers)
-            else:
-                unary: Any = channel.unary_unary(path)
-                call = unary(request, metadata=headers)
-            ends[method.name] = await status_of(call)
-    assert {"ListSessions", "GetSession", "CloseSession", "Attach", "Tail", "Send"} <= ends.keys()
-    return ends
-
 
 def expect_unknown(ends: dict[str, Status], gateway: Gateway) -> None:
     for name, status in ends.items():
@@ -115,10 +90,9 @@ def expect_unknown(ends: dict[str, Status], gateway: Gateway) -> None:
     assert SECRET not in gateway.log
 
 
-def bearer(token: str) -> tuple[str, str]:
-    return ("authorization", f"Bearer {token}")
-
-
+Headers = tuple[tuple[str, str], ...]
+# Refused by name.
+NOT_IN_THIS_VERSION = {"Pipeline", "Download", "Acquire", "ListQuotas", "ReportUsage"}
 GOOD = bearer(TOKENS["feeds"])
 
 
@@ -156,6 +130,7 @@ async def test_who_shows_no_good_token_is_refused_on_every_rpc(serve: Serve, pap
         # On the same connection.
         known = await call_everything(channel, GOOD)
     assert known["ListSessions"].code is known["Attach"].code is grpc.StatusCode.OK
+    assert {known[name].code for name in NOT_IN_THIS_VERSION} == {grpc.StatusCode.UNIMPLEMENTED}
     assert known["Send"].code is grpc.StatusCode.INVALID_ARGUMENT
     assert {known[name].code for name in ("GetSession", "CloseSession", "Tail")} == {grpc.StatusCode.NOT_FOUND}
     assert SECRET not in gateway.log

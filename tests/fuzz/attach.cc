@@ -22,7 +22,7 @@ struct Attached : Testbed {
     limits.journal_bytes = 1 << 20;
     limits.message_bytes = 256 << 10;
     limits.waiting_events = 16;
-    channels = std::make_unique<Channels>("dev", registry, time, limits, Flush::Batch{}, stream);
+    channels = std::make_unique<Channels>("dev", registry, access, time, limits, Flush::Batch{}, stream);
     stream.wrote = [this] { channels->Wrote(); };
   }
 

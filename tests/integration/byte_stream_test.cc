@@ -23,9 +23,9 @@ T Await(std::future<T>& future, const char* what) {
 // A connector on the real network, and one stream of it. All functions are for the test's thread.
 class OpenLine {
  public:
-  explicit OpenLine(const std::string& ca_pem = "", Egress egress = LoopbackEgress())
-      : egress_(std::move(egress)), network_(ca_pem) {
-    connector_ = MakeConnector(network_.loop(), egress_, network_.tls());
+  explicit OpenLine(const std::string& ca_pem = "", std::vector<EgressRule> egress = LoopbackEgress())
+      : access_(Access({.egress = std::move(egress)})), network_(ca_pem) {
+    connector_ = MakeConnector(network_.loop(), access_, network_.tls());
   }
   ~OpenLine() { Destroy(); }
   OpenLine(const OpenLine&) = delete;
@@ -37,7 +37,7 @@ class OpenLine {
     auto outcome = std::make_shared<std::promise<std::optional<Failure>>>();
     opened_ = outcome->get_future();
     network_.Do([&] {
-      dialling_ = connector_->Open(*target, timeout, [this, outcome](Result<OpenedStream> opened) {
+      dialling_ = connector_->Open("dev", *target, timeout, [this, outcome](Result<OpenedStream> opened) {
         EXPECT_FALSE(destroyed_) << "told although destroyed";
         if (opened) {
           stream_ = std::move(opened->stream);
@@ -110,7 +110,7 @@ class OpenLine {
   void Settle() { network_.Settle(); }
 
  private:
-  Egress egress_;
+  Current<Access> access_;
   Network network_;
   std::unique_ptr<Connector> connector_;
   std::future<std::optional<Failure>> opened_;
@@ -276,11 +276,11 @@ TEST(Connector, NobodyListens) {
 
 TEST(Connector, WhatEgressForbidsGetsNoConnection) {
   SocketPeer peer;
-  OpenLine line("", Egress());
+  OpenLine line("", {});
   const auto failure = line.Open(peer.Url("http"));
   ASSERT_TRUE(failure);
   EXPECT_EQ(failure->reason, Reason::kEgressDenied);
-  OpenLine names("", Egress({{.name = "any", .schemes = {"http"}, .hosts = {"*"}}}));
+  OpenLine names("", {{.name = "any", .schemes = {"http"}, .hosts = {"*"}}});
   EXPECT_EQ(names.Open("http://localhost:" + std::to_string(peer.port())).value_or(Failure{}).reason,
             Reason::kEgressDenied);
 }

@@ -143,10 +143,10 @@ TEST_F(Dial, ACertificateForAnotherNameIsFatal) {
 
 TEST_F(Dial, WhatEgressForbidsGetsNoConnection) {
   const auto url = exchange.Url("/idle");
-  Network lawless(exchange.ca_pem(), Egress());
+  Network lawless(exchange.ca_pem(), {});
   ExpectLoss(Line(lawless).Dial(RequestFor(url)), Reason::kEgressDenied, /*fatal=*/true);
   // The name is allowed, the address behind it is not.
-  Network names(exchange.ca_pem(), Egress({{.name = "any", .schemes = {"ws", "wss"}, .hosts = {"*"}}}));
+  Network names(exchange.ca_pem(), {{.name = "any", .schemes = {"ws", "wss"}, .hosts = {"*"}}});
   ExpectLoss(Line(names).Dial(RequestFor("ws://localhost:" + std::to_string(exchange.ws_port()) + "/idle")),
              Reason::kEgressDenied, /*fatal=*/true);
   EXPECT_THAT(exchange.Control("GET", "/connections").json, HasSubstr(R"("connections":[])")) << "not even a SYN";

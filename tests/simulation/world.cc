@@ -13,7 +13,7 @@ World::World(Draws& draws, Table& table, bool trace)
       draws_(draws),
       registry_(std::make_unique<Registry>(
           dialler_, time_, [this] { return scene_.draw; }, limits_,
-          [this] { return "epoch-" + std::to_string(++epochs_) + "-of-a-simulation"; })),
+          [this] { return "epoch-" + std::to_string(++epochs_) + "-of-a-simulation"; }, access_)),
       dial_timer_(time_.MakeTimer()) {
   time_.after_each = [this] {
     Observe();

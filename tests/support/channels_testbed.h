@@ -27,7 +27,7 @@ inline constexpr char kOpen[] = R"(open { session: "md" target { url: "ws://h/" 
 struct Attached : Testbed {
   explicit Attached(const Limits& bounds = {}, Flush::Batch batch = {}) {
     limits = bounds;
-    channels = std::make_unique<Channels>("dev", registry, time, limits, batch, stream);
+    channels = std::make_unique<Channels>("dev", registry, access, time, limits, batch, stream);
     stream.wrote = [this] { channels->Wrote(); };
   }
   void Command(const std::string& action, uint32_t channel = 1, uint64_t id = 0) {

@@ -61,6 +61,7 @@ struct HttpTestbed {
   VirtualTime time;
   ScriptedConnector connector{time};
   Limits limits;
+  Current<Access> access;
   HttpOptions options;  // Before the first request.
   ScopedLogSink quiet{[](std::string_view) {}};
 
@@ -74,7 +75,7 @@ struct HttpTestbed {
   HttpTestbed& operator=(const HttpTestbed&) = delete;
 
   HttpEngine& engine() {
-    if (!engine_) engine_ = std::make_unique<HttpEngine>(connector, time, limits, options);
+    if (!engine_) engine_ = std::make_unique<HttpEngine>(connector, time, limits, options, access);
     return *engine_;
   }
   // Without a turn of the loop.

@@ -75,26 +75,27 @@ class TemporaryFile {
   std::string path_;
 };
 
-inline Egress LoopbackEgress() {
+inline std::vector<EgressRule> LoopbackEgress() {
   const auto v4 = ParseCidr("127.0.0.0/8");
   const auto v6 = ParseCidr("::1/128");
-  return Egress({{.name = "loopback",
-                  .schemes = {"ws", "wss", "http", "https", "tcp", "tls"},
-                  .hosts = {"*"},
-                  .cidrs = {*v4, *v6}}});
+  return {{.name = "loopback",
+           .schemes = {"ws", "wss", "http", "https", "tcp", "tls"},
+           .hosts = {"*"},
+           .cidrs = {*v4, *v6}}};
 }
 
 // A loop and a dialler that trusts one authority.
 class Network {
  public:
-  explicit Network(const std::string& ca_pem = "", Egress egress = LoopbackEgress()) : egress_(std::move(egress)) {
+  explicit Network(const std::string& ca_pem = "", std::vector<EgressRule> egress = LoopbackEgress())
+      : access_(Access({.egress = std::move(egress)})) {
     std::optional<TemporaryFile> file;
     std::vector<std::string> files;
     if (!ca_pem.empty()) files.push_back(file.emplace(ca_pem).path());
     auto tls = TlsClient::Make(files, /*system_authorities=*/false);
     EXPECT_TRUE(tls) << (tls ? "" : tls.error().message);
     tls_ = std::move(*tls);
-    dialler_ = MakeDialler(thread_.loop(), egress_, *tls_);
+    dialler_ = MakeDialler(thread_.loop(), access_, *tls_);
   }
   ~Network() { thread_.Settle(); }
   Network(const Network&) = delete;
@@ -110,8 +111,8 @@ class Network {
   void Settle() { thread_.Settle(); }
 
  private:
-  // Streams must go before the context, and both before the egress rules: the thread ends first, the loop goes last.
-  Egress egress_;
+  // Streams must go before the context, and both before the rules: the thread ends first, the loop goes last.
+  Current<Access> access_;
   std::unique_ptr<TlsClient> tls_;
   std::unique_ptr<Dialler> dialler_;
   LoopThread thread_;
@@ -120,7 +121,12 @@ class Network {
 inline DialRequest RequestFor(const std::string& url) {
   auto target = ParseTarget(url, 8192);
   EXPECT_TRUE(target) << url;
-  return {.url = target.value_or(TargetUrl{}), .headers = {}, .websocket = {}, .socket = {}, .timeout = kPatience};
+  return {.identity = "dev",
+          .url = target.value_or(TargetUrl{}),
+          .headers = {},
+          .websocket = {},
+          .socket = {},
+          .timeout = kPatience};
 }
 
 // One dial and what comes of it. Public functions are for the test's thread.

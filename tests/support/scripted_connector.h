@@ -138,7 +138,8 @@ class ScriptedConnector final : public Connector {
  public:
   explicit ScriptedConnector(Timers& timers) : timers_(timers) {}
 
-  std::unique_ptr<Dialling> Open(const TargetUrl& url, Duration timeout, Done done) override {
+  std::unique_ptr<Dialling> Open(const std::string& /*identity*/, const TargetUrl& url, Duration timeout,
+                                 Done done) override {
     origins.push_back(url.Origin());
     timeouts.push_back(timeout);
     auto dial = std::make_shared<UnderWay>(UnderWay{std::move(done)});

@@ -29,14 +29,21 @@ inline SessionOptions With(std::vector<SetupStep> setup) {
   return options;
 }
 
+inline EgressRule EgressEverywhere() { return {.name = "all", .schemes = {"ws", "wss", "tcp", "tls"}, .hosts = {"*"}}; }
+
 struct Testbed {
   VirtualTime time;
   ScriptedDialler dialler{time};
   Limits limits;
   double draw = 0.5;  // What randomness gives.
   int names = 0;
-  Registry registry{dialler, time, [this] { return draw; }, limits,
-                    [this] { return "epoch-" + std::to_string(++names) + "-of-the-testbed"; }};
+  Current<Access> access{Access({.egress = {EgressEverywhere()}})};
+  Registry registry{dialler,
+                    time,
+                    [this] { return draw; },
+                    limits,
+                    [this] { return "epoch-" + std::to_string(++names) + "-of-the-testbed"; },
+                    access};
   ScopedLogSink quiet{[](std::string_view) {}};
 
   Testbed() = default;

@@ -25,7 +25,7 @@ TEST_F(ConfigTest, TellsWhatIsWrong) {
       {"limit: {}", "2: limit: unknown field; did you mean \"limits\"?"},
       {"zzz: 1",
        "2: zzz: unknown field; expected one of listeners, egress, tls, limits, flush, log, reflection, "
-       "shutdown_timeout, http, grants, journal_directory, callers"},
+       "shutdown_timeout, http, grants, journal_directory, callers, policies"},
       {"limits:\n  sesions: 1", "3: limits.sesions: unknown field; did you mean \"sessions\"?"},
       {"log: {levle: info}", "2: log.levle: unknown field; did you mean \"level\"?"},
       {"reflection: true\nreflection: false", "3: reflection: given twice; expected once"},
@@ -245,6 +245,7 @@ TEST_F(ConfigTest, RefusesACaFileWithoutACertificate) {
 constexpr const char* kCertificate = "-----BEGIN CERTIFICATE-----\n";
 constexpr const char* kKey = "-----BEGIN PRIVATE KEY-----\n";
 const std::string kHash(64, '0');
+const std::string kCaller = "callers: [{identity: a, token_sha256: [" + kHash + "]}]\npolicies: [{identity: a}]\n";
 
 TEST_F(ConfigTest, AListenerWithoutAnIdentityNeedsTlsAndCallers) {
   const std::string certificate = Write("a.pem", kCertificate);
@@ -256,16 +257,15 @@ TEST_F(ConfigTest, AListenerWithoutAnIdentityNeedsTlsAndCallers) {
   EXPECT_THAT(
       Errors(listener),
       ElementsAre(HasSubstr("callers: is missing; expected at least one, since listeners[0] names no identity")));
-  EXPECT_THAT(
-      Errors("listeners: [{tcp: {host: 0.0.0.0, tls: {}}}]\ncallers: [{identity: a, token_sha256: [" + kHash + "]}]"),
-      ElementsAre(HasSubstr("tls.certificate_file: is missing; expected a PEM file with a certificate"),
-                  HasSubstr("tls.key_file: is missing; expected a PEM file with a key")));
+  EXPECT_THAT(Errors("listeners: [{tcp: {host: 0.0.0.0, tls: {}}}]\n" + kCaller),
+              ElementsAre(HasSubstr("tls.certificate_file: is missing; expected a PEM file with a certificate"),
+                          HasSubstr("tls.key_file: is missing; expected a PEM file with a key")));
   EXPECT_THAT(
       Errors("listeners: [{identity: a, tcp: {host: 0.0.0.0, tls: {certificate_file: " + key +
              ", key_file: " + certificate + ", client_ca_file: /nonexistent.pem}}}]"),
       ElementsAre(HasSubstr("has no certificate; expected a PEM file"), HasSubstr("has no key; expected a PEM file"),
                   HasSubstr("client_ca_file: \"/nonexistent.pem\" cannot be read")));
-  EXPECT_THAT(Errors(listener + "callers: [{identity: a, token_sha256: [" + kHash + "]}]"), ElementsAre());
+  EXPECT_THAT(Errors(listener + kCaller), ElementsAre());
 }
 
 TEST_F(ConfigTest, CallersAreToldApart) {
@@ -288,8 +288,51 @@ TEST_F(ConfigTest, CallersAreToldApart) {
        "callers[0].token_sha256[1]: the same as callers[0].token_sha256[0]; expected another"},
   };
   for (const Case& each : cases) {
-    EXPECT_THAT(Errors("listeners: [{identity: a, unix: {path: a}}]\ncallers: [" + each.yaml + "]"),
-                ElementsAre(HasSubstr("2: " + each.error)))
+    EXPECT_THAT(
+        Errors("listeners: [{identity: a, unix: {path: a}}]\ncallers: [" + each.yaml + "]\npolicies: [{identity: a}]"),
+        ElementsAre(HasSubstr("2: " + each.error)))
+        << each.yaml;
+  }
+}
+
+// ---- Who may do what. ----
+
+TEST_F(ConfigTest, CallersNeedPolicies) {
+  EXPECT_THAT(
+      Errors("listeners: [{identity: a, unix: {path: a}}]\ncallers: [{identity: md, token_sha256: [" + kHash + "]}]"),
+      ElementsAre(HasSubstr("policies: is missing; expected one for each identity of callers, as { identity: md, "
+                            "methods: [\"*\"], egress: [\"*\"], http_methods: [\"*\"] }")));
+}
+
+TEST_F(ConfigTest, PoliciesGrantWhatThereIs) {
+  struct Case {
+    std::string yaml;
+    std::string error;
+  };
+  const Case cases[] = {
+      {"{methods: [\"*\"]}", "policies[0].identity: is missing; "},
+      {"{identity: a b}", "policies[0].identity: not a name; "},
+      {"{identity: a}, {identity: b}, {identity: a}",
+       "policies[2].identity: the same as policies[0].identity; expected another"},
+      {"{identity: a, methods: [SessionService.Attach, Attach]}",
+       "policies[0].methods[1]: no method \"Attach\"; expected one as \"SessionService.Attach\", or \"*\""},
+      {"{identity: a, methods: [\"SessionService.*\"]}", "policies[0].methods[0]: no method \"SessionService.*\"; "},
+      {"{identity: a, egress: [lab, lob]}",
+       "policies[0].egress[1]: no rule \"lob\"; expected the name of one of egress.rules, or \"*\""},
+      {"{identity: a, http_methods: [GET, get]}",
+       "policies[0].http_methods[1]: no method of requests: \"get\"; expected one as \"GET\", or \"*\""},
+      {"{identity: a, http_methods: [\"\"]}", "policies[0].http_methods[0]: no method of requests: \"\"; "},
+      {"{identity: a, max_sessions: 0}", "policies[0].max_sessions: 0 is out of range; expected 1 at least"},
+      {"{identity: a, max_streams: 0}", "policies[0].max_streams: 0 is out of range; expected 1 at least"},
+      {"{identity: a, max_requests: 0}", "policies[0].max_requests: 0 is out of range; expected 1 at least"},
+      {"{identity: a, max_send_queue_bytes: 0}",
+       "policies[0].max_send_queue_bytes: 0 is out of range; expected 1 at least"},
+  };
+  for (const Case& each : cases) {
+    EXPECT_THAT(Errors("listeners: [{identity: a, unix: {path: a}}]\negress: {rules: [{name: lab, hosts: [a.b]}]}\n"
+                       "policies: [" +
+                       each.yaml + "]"),
+                ElementsAre(HasSubstr("3: " + each.error)))
         << each.yaml;
   }
 }

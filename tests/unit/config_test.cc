@@ -42,6 +42,15 @@ callers:
   - identity: desk-3
     certificates: [spiffe://firm/desk, desk.firm]
     token_sha256: [00000000000000000000000000000000000000000000000000000000000000fF]
+policies:
+  - identity: desk-3
+    methods: [SessionService.Attach, "*"]
+    egress: [lab, "*"]
+    http_methods: [GET, "*"]
+    max_sessions: 1
+    max_streams: 2
+    max_requests: 3
+    max_send_queue_bytes: 4KiB
 egress:
   rules:
     - name: lab
@@ -57,6 +66,7 @@ tls:
 limits:
   sessions: 1
   streams: 2
+  new_streams_per_second: 0
   channels_per_stream: 3
   subscribers_per_session: 4
   connections: 5
@@ -112,6 +122,14 @@ TEST_F(ConfigTest, TakesEveryField) {
   EXPECT_THAT(
       config.callers,
       ElementsAre(Caller{.identity = "desk-3", .certificates = {"spiffe://firm/desk", "desk.firm"}, .tokens = {hash}}));
+  EXPECT_THAT(config.policies, ElementsAre(Policy{.identity = "desk-3",
+                                                  .methods = {"SessionService.Attach", "*"},
+                                                  .egress = {"lab", "*"},
+                                                  .http_methods = {"GET", "*"},
+                                                  .max_sessions = 1,
+                                                  .max_streams = 2,
+                                                  .max_requests = 3,
+                                                  .max_send_queue_bytes = 4 * kKiB}));
   EXPECT_THAT(config.egress, ElementsAre(EgressRule{.name = "lab",
                                                     .schemes = {"ws", "wss", "http", "https", "tcp", "tls"},
                                                     .hosts = {"*.example.com", "::1"},
@@ -124,6 +142,7 @@ TEST_F(ConfigTest, TakesEveryField) {
   EXPECT_FALSE(config.tls.system_authorities);
   EXPECT_EQ(config.limits, (Limits{.sessions = 1,
                                    .streams = 2,
+                                   .new_streams_per_second = 0,
                                    .channels_per_stream = 3,
                                    .subscribers_per_session = 4,
                                    .connections = 5,

@@ -28,7 +28,7 @@ struct Conversation {
 
   explicit Conversation(bool takes_writes = true) {
     connector.prepare = [takes_writes](HttpPeer& each) { each.takes_writes = takes_writes; };
-    const auto dial = connector.Open(GetApi().url, 1s, [this](Result<OpenedStream> opened) {
+    const auto dial = connector.Open("dev", GetApi().url, 1s, [this](Result<OpenedStream> opened) {
       connection = std::make_unique<Connection>(std::move(opened->stream), time, tally, [this](Connection& changed) {
         states.push_back(changed.state());
         if (destroy_when_told) connection.reset();

@@ -18,7 +18,7 @@ class Simulation {
     bed_.limits.waiting_events = 10;
     bed_.dialler.prepare = [this](Peer& peer) { peer.pongs = draws_.OneIn(2); };
     channels_ = std::make_unique<Channels>(
-        "dev", bed_.registry, bed_.time, bed_.limits,
+        "dev", bed_.registry, bed_.access, bed_.time, bed_.limits,
         Flush::Batch{.frames = draws.Between(1, 40), .bytes = draws.Between(100, 5000)}, stream_);
     stream_.wrote = [this] { channels_->Wrote(); };
     stream_.takes_writes = draws.OneIn(2);

@@ -21,9 +21,9 @@ struct Process {
     options.path = path;
     directory = std::move(*JournalDirectory::Open(options, time));
     registry = std::make_unique<Registry>(
-        dialler, time, [] { return 0.5; }, limits, [this] { return epochs + std::to_string(++names); }, Grants(),
+        dialler, time, [] { return 0.5; }, limits, [this] { return epochs + std::to_string(++names); }, access,
         directory.get());
-    channels = std::make_unique<Channels>("dev", *registry, time, limits, Flush::Batch{}, stream);
+    channels = std::make_unique<Channels>("dev", *registry, access, time, limits, Flush::Batch{}, stream);
     stream.wrote = [this] { channels->Wrote(); };
   }
   ~Process() {
@@ -53,6 +53,7 @@ struct Process {
   VirtualTime time;
   ScriptedDialler dialler{time};
   Limits limits;
+  Current<Access> access;
   std::unique_ptr<JournalDirectory> directory;
   std::unique_ptr<Registry> registry;
   RecordedStream stream{time};

@@ -51,7 +51,8 @@ class WatchedTimers final : public Timers {
 class Refuses final : public Connector {
  public:
   explicit Refuses(Timers& timers) : timers_(timers) {}
-  std::unique_ptr<Dialling> Open(const TargetUrl& /*url*/, Duration /*timeout*/, Done done) override {
+  std::unique_ptr<Dialling> Open(const std::string& /*identity*/, const TargetUrl& /*url*/, Duration /*timeout*/,
+                                 Done done) override {
     timers_.Post([done = std::move(done)] { done(NotSent(Reason::kConnectFailed, "as the test wants")); });
     return nullptr;
   }
@@ -65,9 +66,11 @@ struct InProcess {
   WatchedTimers timers{thread.loop()};
   Refuses connector{timers};
   const Limits limits;
-  HttpEngine engine{connector, timers, limits, HttpOptions{}};
+  Current<Access> access{Access({.egress = {{.name = "all", .hosts = {"*"}}}})};
+  HttpEngine engine{connector, timers, limits, HttpOptions{}, access};
   Flusher flusher;
-  HttpServiceImpl service{Identity("dev"), {.engine = engine, .timers = timers, .limits = limits, .flusher = flusher}};
+  HttpServiceImpl service{Identity("dev", access),
+                          {.engine = engine, .timers = timers, .limits = limits, .flusher = flusher}};
   std::unique_ptr<grpc::Server> server = grpc::ServerBuilder().RegisterService(&service).BuildAndStart();
   std::unique_ptr<v1::HttpService::Stub> stub =
       v1::HttpService::NewStub(server->InProcessChannel(grpc::ChannelArguments()));
