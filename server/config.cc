@@ -326,6 +326,7 @@ class Validation {
     };
     take(file.has_sessions(), file.sessions(), "sessions", limits.sessions);
     take(file.has_streams(), file.streams(), "streams", limits.streams);
+    if (file.has_new_streams_per_second()) limits.new_streams_per_second = file.new_streams_per_second();
     take(file.has_channels_per_stream(), file.channels_per_stream(), "channels_per_stream", limits.channels_per_stream);
     take(file.has_subscribers_per_session(), file.subscribers_per_session(), "subscribers_per_session",
          limits.subscribers_per_session);
@@ -457,7 +458,14 @@ std::expected<Config, std::vector<std::string>> LoadConfig(const std::string& pa
   if (!ReadYaml(*text, file, errors)) return std::unexpected(errors.Lines());
   Config config = Validation(errors).Convert(file);
   if (!errors.empty()) return std::unexpected(errors.Lines());
+  config.text = *text;
+  config.fields = GivenFields(file);
   return config;
+}
+
+std::optional<std::string> ReadConfigText(const std::string& path) {
+  auto text = ReadFile(path, kMaxFileBytes);
+  return text ? std::optional(std::move(*text)) : std::nullopt;
 }
 
 }  // namespace fairlead

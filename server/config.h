@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstdint>
 #include <expected>
+#include <map>
 #include <optional>
 #include <string>
 #include <variant>
@@ -58,10 +59,18 @@ struct Config {
   Level log_level = Level::kInfo;
   bool reflection = false;
   Duration shutdown_timeout = std::chrono::seconds(5);  // 0: at once.
+
+  // For telling what a later file changes: the file as it was read, and each field that is given in it, or in one of
+  // its sections, as text: "limits.sessions".
+  std::string text;
+  std::map<std::string, std::string> fields;
 };
 
 // Reads `path` and the files that it names. On failure every error, in the order of the file, each one line:
 // "FILE:LINE: field.path: what is wrong; what is expected".
 std::expected<Config, std::vector<std::string>> LoadConfig(const std::string& path);
+
+// The file's text, if it can be read.
+std::optional<std::string> ReadConfigText(const std::string& path);
 
 }  // namespace fairlead

@@ -2,6 +2,7 @@
 
 #include <google/protobuf/descriptor.h>
 #include <google/protobuf/duration.pb.h>
+#include <google/protobuf/text_format.h>
 #include <yaml-cpp/yaml.h>
 
 #include <algorithm>
@@ -313,6 +314,28 @@ bool ReadYaml(const std::string& yaml, Message& message, ConfigErrors& errors) {
     errors.AddAt(exception.mark.line + 1, "", "not YAML: " + exception.msg + "; expected \"name: value\" lines");
     return false;
   }
+}
+
+std::map<std::string, std::string> GivenFields(const google::protobuf::Message& message, const std::string& section) {
+  std::map<std::string, std::string> fields;
+  const auto& reflection = *message.GetReflection();
+  std::vector<const google::protobuf::FieldDescriptor*> given;
+  reflection.ListFields(message, &given);
+  for (const auto* field : given) {
+    const bool is_section = section.empty() && !field->is_repeated() && field->message_type() != nullptr &&
+                            field->message_type() != google::protobuf::Duration::descriptor();
+    if (is_section) {
+      fields.merge(GivenFields(reflection.GetMessage(message, field), field->name() + "."));
+      continue;
+    }
+    std::string& text = fields[section + field->name()];
+    for (int i = 0; i < (field->is_repeated() ? reflection.FieldSize(message, field) : 1); ++i) {
+      std::string value;
+      google::protobuf::TextFormat::PrintFieldValueToString(message, field, field->is_repeated() ? i : -1, &value);
+      text += value + "\n";
+    }
+  }
+  return fields;
 }
 
 }  // namespace fairlead

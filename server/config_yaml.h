@@ -46,4 +46,9 @@ class ConfigErrors {
 // all: then nothing more can be said of it.
 bool ReadYaml(const std::string& yaml, google::protobuf::Message& message, ConfigErrors& errors);
 
+// The fields that are given, those of a section ("limits.sessions") by themselves, with their values as text.
+// `section`: what goes before the names, for this function's own use.
+std::map<std::string, std::string> GivenFields(const google::protobuf::Message& message,
+                                               const std::string& section = "");
+
 }  // namespace fairlead

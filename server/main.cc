@@ -25,6 +25,7 @@
 #include "net/loop.h"
 #include "net/tls.h"
 #include "policy/access.h"
+#include "reload.h"
 #include "rpc/gateway.h"
 #include "rpc/jwt_issuer.h"
 #include "session/journal_directory.h"
@@ -47,7 +48,8 @@ usage: fairlead --config FILE            run; prints one line on standard output
        fairlead --version
        fairlead --help
 
-SIGTERM and SIGINT close all sessions and exit 0; a second one exits at once. docs/configuration.md describes FILE.
+SIGTERM and SIGINT close all sessions and exit 0; a second one exits at once. SIGHUP, or a change of FILE, has it read
+again; docs/configuration.md describes it.
 )";
 
 // 128 random bits in hexadecimal digits.
@@ -91,16 +93,17 @@ std::optional<ListenerTls> TlsOf(const Config::Listener& listener) {
   return address == nullptr ? std::nullopt : address->tls;
 }
 
-AccessRules RulesOf(const Config& config) {
+// Listeners are those that were there at the start.
+AccessRules RulesOf(const Config& config, const std::vector<Config::Listener>& listeners) {
   AccessRules rules{
       .callers = config.callers, .policies = config.policies, .egress = config.egress, .grants = config.grants};
-  for (const Config::Listener& listener : config.listeners) {
+  for (const Config::Listener& listener : listeners) {
     if (!listener.identity.empty()) rules.listeners.insert(listener.identity);
   }
   return rules;
 }
 
-int Run(const Config& config) {
+int Run(const Config& config, const std::string& file) {
   SetLogLevel(config.log_level);
   RaiseDescriptorLimit(config.limits);
   std::signal(SIGPIPE, SIG_IGN);
@@ -113,7 +116,7 @@ int Run(const Config& config) {
   Loop loop;
   auto tls = TlsClient::Make(config.tls.ca_files, config.tls.system_authorities);
   if (!tls) return fail(tls.error());
-  Current<Access> access{Access(RulesOf(config))};
+  Current<Access> access{Access(RulesOf(config, config.listeners))};
   const auto dialler = MakeDialler(loop, access, **tls);
   Random random = [engine = std::mt19937_64(std::random_device()())]() mutable {
     return std::uniform_real_distribution<double>(0, 1)(engine);
@@ -142,6 +145,15 @@ int Run(const Config& config) {
     auto served = gateway.Serve(std::move(*listener), Identity(each.identity, access, issuer.get()), TlsOf(each));
     if (!served) return fail(served.error());
   }
+
+  const Reload reload(loop, file, config, [&](const Config& next, bool reach_changed) {
+    access.Set(Access(RulesOf(next, config.listeners)));
+    SetLogLevel(next.log_level);
+    if (reach_changed) http.Renew();
+    // Sessions first: their own ends tell why.
+    const size_t sessions = registry.Recheck();
+    return Reload::Ended{.sessions = sessions, .streams = streams.Recheck()};
+  });
 
   // Down: tell adapters, close sessions, let the last events be read, then end what is left.
   std::thread ending;
@@ -219,7 +231,7 @@ int Main(const std::vector<std::string>& arguments) {
     for (const std::string& error : config.error()) std::cerr << error << "\n";
     return kUsageError;
   }
-  if (!check_only) return Run(*config);
+  if (!check_only) return Run(*config, file);
   std::cout << file << ": no errors\n";
   return EXIT_SUCCESS;
 }

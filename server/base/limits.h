@@ -14,10 +14,11 @@ inline constexpr std::uint64_t kMiB = 1024 * kKiB;
 inline constexpr std::uint64_t kGiB = 1024 * kMiB;
 
 // What reaches a limit is refused with Reason::kLimitReached, and the message names the field as "limits.sessions".
-// None is zero.
+// None is zero, but for new_streams_per_second.
 struct Limits {
-  std::uint32_t sessions = 10'000;  // Live ones.
-  std::uint32_t streams = 1'000;    // Attach and Tail together.
+  std::uint32_t sessions = 10'000;               // Live ones.
+  std::uint32_t streams = 1'000;                 // Attach and Tail together.
+  std::uint32_t new_streams_per_second = 1'000;  // Zero: as many as come.
   std::uint32_t channels_per_stream = 1'000;
   std::uint32_t subscribers_per_session = 1'000;
   std::uint32_t connections = 1'000;                  // Of adapters, over all listeners.

@@ -43,7 +43,7 @@ HttpEngine::UnderWay HttpEngine::Send(const std::string& identity, HttpRequest r
   }
   const TargetUrl url = request.url;
   auto call = std::make_shared<Call>(std::move(request), around_, requests_of_[identity], std::move(done));
-  auto& pool = pools_[{identity, url.Origin()}];
+  auto& pool = pools_[{identity, url.Origin(), renewals_}];
   if (!pool) pool = std::make_unique<Pool>(identity, url, around_);
   if (auto served = pool->Serve(call); !served) {
     Relaxed();  // The pool may be new, and empty.
@@ -77,6 +77,15 @@ void HttpEngine::Relaxed() {
       std::exchange(engine->drained_, nullptr)();
     }
   });
+}
+
+void HttpEngine::Renew() {
+  ++renewals_;
+  for (const auto& [key, pool] : pools_) {
+    while (pool->CloseAnIdleOne()) {
+    }
+  }
+  Relaxed();
 }
 
 void HttpEngine::Drain(std::function<void()> done) {

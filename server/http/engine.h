@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <tuple>
 #include <utility>
 
 #include "base/current.h"
@@ -41,6 +42,8 @@ class HttpEngine {
   // done comes once; it may come from within the call. Nothing is ever sent twice.
   UnderWay Send(const std::string& identity, HttpRequest request, Done done);
 
+  // Where connections may go has changed: those that there are carry what has been asked for already, and no more.
+  void Renew();
   // Refuses new requests, lets those under way finish, closes all connections and runs the callback.
   void Drain(std::function<void()> done);
 
@@ -48,7 +51,8 @@ class HttpEngine {
   const HttpTotals& totals() const { return around_.totals; }
 
  private:
-  using Key = std::pair<std::string, std::string>;  // Identity and origin. A profile is the API's, for later.
+  // Identity, origin, and how often Renew was called. A profile is the API's, for later.
+  using Key = std::tuple<std::string, std::string, uint64_t>;
   Result<void> Admit(const std::string& identity, const HttpRequest& request);
   bool MakeRoom(const Pool& starved);
   // In the loop's next turn: drops empty pools, serves starved ones, and ends the drain.
@@ -59,6 +63,7 @@ class HttpEngine {
   HttpSurroundings around_;
   std::map<std::string, size_t> requests_of_;  // Under way, by identity.
   std::map<Key, std::unique_ptr<Pool>> pools_;
+  uint64_t renewals_ = 0;
   bool draining_ = false;
   std::function<void()> drained_;
   std::shared_ptr<HttpEngine*> self_;

@@ -46,6 +46,10 @@ const Egress kNowhere;
 
 }  // namespace
 
+Failure Revoked(const Failure& why) {
+  return {Reason::kRevoked, Phase::kUnspecified, "the configuration has changed: " + why.message};
+}
+
 Access::Access(AccessRules rules)
     : rules_(std::move(rules)), callers_(rules_.callers), grants_(rules_.grants), all_(rules_.egress) {
   for (const Policy& policy : rules_.policies) {
@@ -91,6 +95,22 @@ Result<void> Access::MayRequest(std::string_view identity, std::string_view http
   }
   if (const auto rule = EgressOf(identity).Allow(url); !rule) return std::unexpected(rule.error());
   return {};
+}
+
+Result<void> Access::MayKeep(std::string_view identity, const TargetUrl& url, std::optional<IpAddress> address) const {
+  const bool known = rules_.listeners.contains(std::string(identity)) ||
+                     std::ranges::any_of(rules_.callers, [&](const Caller& each) { return each.identity == identity; });
+  Result<void> may = known ? MayCall(identity, kAttachMethod)
+                           : NotSent(Reason::kUnauthenticated, "no caller is " + std::string(identity));
+  if (may) {
+    const auto rule = EgressOf(identity).Allow(url);
+    if (!rule) {
+      may = std::unexpected(rule.error());
+    } else if (address) {
+      may = Egress::AllowAddress(**rule, url.host, *address);
+    }
+  }
+  return may ? may : std::unexpected(Revoked(may.error()));
 }
 
 const Egress& Access::EgressOf(std::string_view identity) const {

@@ -39,6 +39,9 @@ struct Policy {
   friend bool operator==(const Policy&, const Policy&) = default;
 };
 
+// Of what was granted once, and is not any more.
+Failure Revoked(const Failure& why);
+
 // All that the configuration says of it.
 struct AccessRules {
   std::set<std::string> listeners = {};  // Identities that listeners name.
@@ -81,6 +84,9 @@ class Access {
   bool MayRead(std::string_view reader, std::string_view identity, std::string_view session) const {
     return grants_.MayRead(reader, identity, session);
   }
+  // Whether what the identity has may go on, by the rules of this object: it is still somebody's, may Attach, and may
+  // be connected there; absent: there is no connection. kRevoked.
+  Result<void> MayKeep(std::string_view identity, const TargetUrl& url, std::optional<IpAddress> address) const;
   // The rules that the identity may use, in their order: the others are for it as if they were not there. Lives as long
   // as this object.
   const Egress& EgressOf(std::string_view identity) const;

@@ -73,7 +73,13 @@ void AttachStream::OnCancel() {
   streams_.timers().Post([self = shared_from_this()] { self->End(grpc::Status::CANCELLED); });
 }
 
-void AttachStream::OnDone() { self_.reset(); }
+void AttachStream::OnDone() {
+  {
+    const std::lock_guard lock(finish_mutex_);
+    done_ = true;
+  }
+  self_.reset();
+}
 
 // ---- The loop. ----
 
@@ -110,6 +116,23 @@ void AttachStream::Stuck() {
 
 void AttachStream::Drain(WallTime deadline) {
   if (channels_) channels_->Drain(deadline);
+}
+
+void AttachStream::Recheck() {
+  if (channels_) channels_->Recheck();
+}
+
+void AttachStream::Revoke(const Failure& cause) {
+  End(ToStatus(cause));
+  streams_.CutOffLater([weak = weak_from_this()] {
+    if (const auto self = weak.lock()) self->CutOff();
+  });
+}
+
+// Finish waits behind a write that the peer does not take.
+void AttachStream::CutOff() {
+  const std::lock_guard lock(finish_mutex_);
+  if (!done_) context_.TryCancel();
 }
 
 void AttachStream::End(grpc::Status status) {

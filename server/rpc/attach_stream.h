@@ -46,6 +46,9 @@ class AttachStream final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc
   void Drained() override;
   void Stuck() override;
   void Drain(WallTime deadline) override;
+  void Recheck() override;
+  void Revoke(const Failure& cause) override;
+  void CutOff();
   void Processed();
   void End(grpc::Status status);
 
@@ -62,8 +65,9 @@ class AttachStream final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc
   int held_back_ = 0;   // Loop only: executed, but not counted as such while too many events wait.
   bool ended_ = false;  // Loop only.
 
-  std::mutex finish_mutex_;  // No read is started once the end is.
+  std::mutex finish_mutex_;  // No read is started once the end is, and nothing is cancelled once gRPC is done.
   bool finishing_ = false;
+  bool done_ = false;
 };
 
 }  // namespace fairlead

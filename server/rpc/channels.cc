@@ -199,14 +199,28 @@ void Channels::Done(uint32_t channel, uint64_t id) {
 }
 
 void Channels::Detach(Channel& channel, uint64_t id) {
-  const uint32_t number = channel.number;
-  Done(number, id);
-  const std::shared_ptr<Session> session = channel.subscription->session();
-  channels_.erase(number);
+  Done(channel.number, id);
+  Drop(channel.number, {Reason::kDetached, Phase::kUnspecified, "the adapter detached"});
+}
+
+void Channels::Drop(uint32_t channel, const Failure& cause) {
+  const std::shared_ptr<Session> session = channels_.at(channel)->subscription->session();
+  channels_.erase(channel);
   v1::Event event;
-  *event.mutable_ended() = ToProto(
-      number, Subscription::End{{Reason::kDetached, Phase::kUnspecified, "the adapter detached"}, session->closing()});
+  *event.mutable_ended() = ToProto(channel, Subscription::End{cause, session->closing()});
   Tell(std::move(event));
+}
+
+void Channels::Recheck() {
+  const auto access = access_.Get();
+  std::vector<uint32_t> revoked;
+  for (const auto& [number, channel] : channels_) {
+    const Session& session = *channel->subscription->session();
+    if (!access->MayRead(identity_, session.identity(), session.name())) revoked.push_back(number);
+  }
+  for (const uint32_t number : revoked)
+    Drop(number, Revoked({.message = "no grant lets " + identity_ + " read this session"}));
+  FinishIfDone();
 }
 
 void Channels::Tell(v1::Event event) {

@@ -51,6 +51,8 @@ class Channels {
   void HalfClosed();
   // The gateway stops: tells so, and finishes when every channel has ended.
   void Drain(WallTime deadline);
+  // The access has changed: channels that read what is no longer granted end.
+  void Recheck();
   // So much waits that commands should wait too.
   bool Full() const { return !unexecuted_.empty() || waiting_.size() >= limits_.waiting_events; }
 
@@ -81,6 +83,8 @@ class Channels {
   void Refuse(uint32_t channel, uint64_t id, const Failure& failure);
   void Done(uint32_t channel, uint64_t id);
   void Detach(Channel& channel, uint64_t id);
+  // Its subscription goes, and so does what it has not read.
+  void Drop(uint32_t channel, const Failure& cause);
   void Tell(v1::Event event);
 
   void Schedule();

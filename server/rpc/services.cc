@@ -28,7 +28,7 @@ grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* SessionServiceImpl:
 
 grpc::ServerWriteReactor<v1::TailResponse>* SessionServiceImpl::Tail(grpc::CallbackServerContext* context,
                                                                      const v1::TailRequest* request) {
-  return TailStream::Begin(identity_.Admit(*context, "SessionService.Tail"), *request, streams_);
+  return TailStream::Begin(identity_.Admit(*context, "SessionService.Tail"), *request, streams_, *context);
 }
 
 grpc::ServerUnaryReactor* SessionServiceImpl::ListSessions(grpc::CallbackServerContext* context,

@@ -3,14 +3,16 @@
 
 #include <fairlead/v1/session.pb.h>
 
-#include <algorithm>
 #include <functional>
+#include <memory>
 #include <set>
 #include <utility>
+#include <vector>
 
 #include "base/current.h"
 #include "policy/access.h"
 #include "policy/flush.h"
+#include "policy/token_bucket.h"
 #include "rpc/flusher.h"
 #include "rpc/identity.h"
 #include "session/registry.h"
@@ -24,6 +26,10 @@ class Streams {
   class Member {
    public:
     virtual void Drain(WallTime deadline) = 0;
+    // It may go on, but perhaps not with all that it reads.
+    virtual void Recheck() = 0;
+    // It ends with this, at once, whatever its peer does.
+    virtual void Revoke(const Failure& cause) = 0;
     const Admission& admission() const { return admission_; }
 
    protected:
@@ -38,24 +44,18 @@ class Streams {
   Streams(Registry& registry, Timers& timers, const Limits& limits, Flush::Batch batch, const Current<Access>& access)
       : registry_(registry), timers_(timers), limits_(limits), batch_(batch), access_(access) {}
 
-  // Refused: draining, or too many are open.
-  Result<void> Admit(Member& member) {
-    if (draining_) return NotSent(Reason::kDraining, "the gateway is shutting down");
-    if (members_.size() >= limits_.streams) {
-      return NotSent(Reason::kLimitReached, "limits.streams, " + std::to_string(limits_.streams) + ", are open");
-    }
-    const std::string& identity = member.admission().identity;
-    const auto has = std::ranges::count_if(
-        members_, [&identity](const Member* each) { return each->admission().identity == identity; });
-    if (auto room = access_.Get()->CheckCap(identity, Cap::kStreams, static_cast<uint64_t>(has) + 1); !room)
-      return room;
-    members_.insert(&member);
-    return {};
-  }
+  // Refused: draining, too many are open, or the access has changed since the call was let in.
+  Result<void> Admit(Member& member);
   void Leave(Member& member) {
     members_.erase(&member);
     if (members_.empty() && when_empty_) timers_.Post(std::exchange(when_empty_, nullptr));
   }
+
+  // The access has changed: ends those that it does not allow, and tells how many. One whose peer reads nothing is cut
+  // off a little later.
+  size_t Recheck();
+  // Runs it when a peer that reads has had time for the end of its stream.
+  void CutOffLater(std::function<void()> cut_off);
 
   // Tells all, and admits no more. Each ends when its sessions have.
   void Drain(WallTime deadline) {
@@ -83,8 +83,11 @@ class Streams {
   const Flush::Batch batch_;
   const Current<Access>& access_;
   Flusher flusher_;
+  TokenBucket new_streams_{limits_.new_streams_per_second};
   std::set<Member*> members_;
   std::function<void()> when_empty_;
+  std::vector<std::function<void()>> cut_offs_;
+  std::unique_ptr<Timer> cut_off_timer_ = timers_.MakeTimer();
   bool draining_ = false;
 };
 

@@ -7,8 +7,9 @@
 
 namespace fairlead {
 
-TailStream* TailStream::Begin(const Result<Admission>& admission, const v1::TailRequest& request, Streams& streams) {
-  const std::shared_ptr<TailStream> stream(new TailStream(admission.value_or(Admission{}), streams, request));
+TailStream* TailStream::Begin(const Result<Admission>& admission, const v1::TailRequest& request, Streams& streams,
+                              grpc::CallbackServerContext& context) {
+  const std::shared_ptr<TailStream> stream(new TailStream(admission.value_or(Admission{}), streams, request, context));
   stream->self_ = stream;
   streams.timers().Post(
       [stream, refused = RefusalOf(admission)] { refused ? stream->End(ToStatus(*refused)) : stream->Join(); });
@@ -93,7 +94,25 @@ void TailStream::OnCancel() {
   streams_.timers().Post([self = shared_from_this()] { self->End(grpc::Status::CANCELLED); });
 }
 
-void TailStream::OnDone() { self_.reset(); }
+void TailStream::OnDone() {
+  {
+    const std::lock_guard lock(done_mutex_);
+    done_ = true;
+  }
+  self_.reset();
+}
+
+void TailStream::Revoke(const Failure& cause) {
+  End(ToStatus(cause));
+  streams_.CutOffLater([weak = weak_from_this()] {
+    if (const auto self = weak.lock()) self->CutOff();
+  });
+}
+
+void TailStream::CutOff() {
+  const std::lock_guard lock(done_mutex_);
+  if (!done_) context_.TryCancel();
+}
 
 void TailStream::End(grpc::Status status) {
   if (std::exchange(ended_, true)) return;

@@ -7,6 +7,7 @@
 #include <grpcpp/server_context.h>
 
 #include <memory>
+#include <mutex>
 
 #include "rpc/streams.h"
 #include "session/subscription.h"
@@ -19,11 +20,13 @@ class TailStream final : public grpc::ServerWriteReactor<v1::TailResponse>,
                          private Streams::Member {
  public:
   // Keeps itself until OnDone. Any thread.
-  static TailStream* Begin(const Result<Admission>& admission, const v1::TailRequest& request, Streams& streams);
+  static TailStream* Begin(const Result<Admission>& admission, const v1::TailRequest& request, Streams& streams,
+                           grpc::CallbackServerContext& context);
 
  private:
-  TailStream(Admission admission, Streams& streams, const v1::TailRequest& request)
-      : Member(std::move(admission)), streams_(streams), request_(request) {}
+  TailStream(Admission admission, Streams& streams, const v1::TailRequest& request,
+             grpc::CallbackServerContext& context)
+      : Member(std::move(admission)), streams_(streams), request_(request), context_(context) {}
 
   // gRPC's threads.
   void OnWriteDone(bool ok) override;
@@ -35,6 +38,9 @@ class TailStream final : public grpc::ServerWriteReactor<v1::TailResponse>,
   void Waiting(Subscription& subscription, size_t entries, size_t bytes) override;
   void Ponged(Subscription& /*subscription*/, std::string_view /*payload*/, Duration /*round_trip*/) override {}
   void Asked(Subscription& /*subscription*/, const Question& /*question*/) override {}
+  void Recheck() override {}  // It reads its own identity's.
+  void Revoke(const Failure& cause) override;
+  void CutOff();
   void Drain(WallTime /*deadline*/) override {}  // Its session's end ends it.
   void WriteNext();
   // What comes next; false: nothing yet.
@@ -43,6 +49,7 @@ class TailStream final : public grpc::ServerWriteReactor<v1::TailResponse>,
 
   Streams& streams_;
   const v1::TailRequest request_;
+  grpc::CallbackServerContext& context_;
   std::shared_ptr<TailStream> self_;
   std::unique_ptr<Subscription> subscription_;  // Loop only.
   v1::TailResponse response_;
@@ -51,6 +58,9 @@ class TailStream final : public grpc::ServerWriteReactor<v1::TailResponse>,
   bool posted_ = false;  // WriteNext is on its way.
   bool last_ = false;    // response_ is the last.
   bool ended_ = false;
+
+  std::mutex done_mutex_;  // Nothing is cancelled once gRPC is done.
+  bool done_ = false;
 };
 
 }  // namespace fairlead

@@ -26,6 +26,7 @@ void Leg::Adopt() {
 // ---- The way up. ----
 
 void Leg::Dial(const Target& target) {
+  url_ = target.url;
   dialling_ = dialler_.Dial(
       {identity_, target.url, target.headers, options_.websocket, options_.socket, options_.dial_timeout, place_.avoid},
       [this](std::expected<std::unique_ptr<Transport>, Loss> outcome) {

@@ -109,6 +109,7 @@ class Leg final : private Transport::Listener {
   uint64_t generation() const { return generation_; }
   size_t lane() const { return place_.lane; }
   std::optional<IpAddress> address() const { return address_; }
+  const TargetUrl& url() const { return url_; }
   bool leaving() const { return goodbye_.has_value(); }
   WallTime last_heard() const { return last_heard_; }
   // What is bound and not written, and what waits for the end of the setup.
@@ -139,6 +140,7 @@ class Leg final : private Transport::Listener {
   void Lose(Loss loss);
 
   const std::string& identity_;
+  TargetUrl url_;  // Of the dial; empty before it.
   const SessionOptions& options_;
   Dialler& dialler_;
   Timers& timers_;

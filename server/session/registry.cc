@@ -81,6 +81,16 @@ std::vector<std::shared_ptr<Session>> Registry::List(const std::string& identity
   return page;
 }
 
+size_t Registry::Recheck() {
+  const auto access = surroundings_.access.Get();
+  std::vector<std::pair<std::shared_ptr<Session>, Failure>> revoked;
+  for (const auto& [key, session] : sessions_) {
+    if (auto may = session->CheckAccess(*access); !may) revoked.emplace_back(session, std::move(may.error()));
+  }
+  for (const auto& [session, cause] : revoked) session->Close(cause);
+  return revoked.size();
+}
+
 void Registry::Drain(std::function<void()> done) {
   draining_ = true;
   drained_ = std::move(done);

@@ -35,6 +35,8 @@ class Registry {
   std::vector<std::shared_ptr<Session>> List(const std::string& identity, const std::string& after, size_t count) const;
   size_t size() const { return sessions_.size() + leaving_.size(); }
 
+  // The access has changed: closes those that it does not allow, and tells how many.
+  size_t Recheck();
   // Refuses new sessions, closes all, and runs the callback when they are CLOSED.
   void Drain(std::function<void()> done);
 

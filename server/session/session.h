@@ -116,6 +116,8 @@ class Session final : public std::enable_shared_from_this<Session>, private Leg:
   };
   // Those that are there, its own first.
   std::vector<LegView> Legs() const;
+  // Whether it may connect where it does, and where it would next. kRevoked.
+  Result<void> CheckAccess(const Access& access) const;
 
  private:
   // From its legs.

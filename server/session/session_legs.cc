@@ -22,6 +22,14 @@ std::unique_ptr<Leg> Session::MakeLeg(size_t lane) {
   return std::make_unique<Leg>(identity_, options_, around_.dialler, around_.timers, listener, place);
 }
 
+Result<void> Session::CheckAccess(const Access& access) const {
+  auto may = access.MayKeep(identity_, target_.url, std::nullopt);
+  for (const Leg* leg : AllLegs()) {
+    if (may && leg != nullptr && leg->connected()) may = access.MayKeep(identity_, leg->url(), leg->address());
+  }
+  return may;
+}
+
 // ---- The second. ----
 
 bool Session::WantsSecond() const {

@@ -38,7 +38,7 @@ from fairlead.v1.types_pb2 import (
     REASON_MESSAGE_TOO_LONG,
     REASON_OVERFLOW,
 )
-from tests.e2e.attach import Attachment, Frame, connected, sessions_of, span
+from tests.e2e.attach import Attachment, Frame, connected, seconds, sessions_of, span
 from tests.e2e.conftest import StartGateway
 from tests.e2e.processes import Exchange, Gateway
 
@@ -297,3 +297,26 @@ async def test_a_full_send_queue(start_gateway: StartGateway, exchange: Exchange
         assert refused[0].failure.phase == PHASE_NOT_SENT
         assert f"limits.{limit}, 1048576" in refused[0].failure.message
         assert count > 2, "what the kernel and the queue took"
+
+
+async def test_new_streams_a_second(start_gateway: StartGateway) -> None:
+    """A second's worth at once; who is refused is told when to come again."""
+    gateway = start_gateway({"limits": {"new_streams_per_second": 5}})
+    async with connected(gateway.address) as channel:
+        streams = [Attachment(channel) for _ in range(20)]
+        for stream in streams:
+            await stream.half_close()
+        ends = [await stream.status() for stream in streams]
+        refused = [end for end in ends if end.code is not grpc.StatusCode.OK]
+        assert len(refused) <= 15
+        assert refused, "20 streams at once are more than 5 a second"
+        for end in refused:
+            assert end.code is grpc.StatusCode.RESOURCE_EXHAUSTED
+            assert end.failure
+            assert end.failure.reason == REASON_LIMIT_REACHED
+            assert end.failure.message == "limits.new_streams_per_second, 5, have begun"
+            assert 0 < seconds(end.failure.retry_after) <= 0.2
+        await asyncio.sleep(seconds(refused[-1].failure.retry_after))  # type: ignore[union-attr]
+        stream = Attachment(channel)
+        await stream.half_close()
+        assert (await stream.status()).code is grpc.StatusCode.OK

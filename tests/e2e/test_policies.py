@@ -1,12 +1,14 @@
 """What an identity may do: methods, egress rules, HTTP methods and caps of its policy, and nothing else."""
 
 import asyncio
+from functools import partial
 from typing import Any
 
 import grpc
 import pytest
 
 import fairlead
+from fairlead.v1 import session_pb2 as pb
 from fairlead.v1 import types_pb2
 from fairlead.v1.session_pb2 import (
     OUTCOME_NOT_SENT,
@@ -324,3 +326,53 @@ async def test_a_rotated_key_has_a_new_socket(serve: Serve, papers: Papers, exch
         keys = [[value for name, value in record["headers"] if name.lower() == "x-key"] for record in records]
         assert keys == [["old"], ["new"]]
         assert [record["state"] for record in records] == ["closed", "open"]
+
+
+async def test_anothers_session_is_byte_for_byte_as_an_unknown_one(
+    serve: Serve, papers: Papers, exchange: Exchange
+) -> None:
+    """Security case 10. Names of one length, so that nothing but the name may differ."""
+    gateway = serve()
+    headers = [bearer(TOKENS["desk"])]
+    async with (
+        connect(gateway, papers, token=TOKENS["feeds"]) as feeds,
+        feeds.websocket(f"{exchange.ws}/echo", name="md"),
+        channel_to(gateway, papers) as channel,
+    ):
+
+        async def unary(method: str, kind: Any, name: str) -> list[Any]:
+            rpc: Any = channel.unary_unary(f"/fairlead.v1.SessionService/{method}")
+            return await end_of(rpc(kind(session=name).SerializeToString(), metadata=headers))
+
+        async def tail(name: str) -> list[Any]:
+            rpc: Any = channel.unary_stream("/fairlead.v1.SessionService/Tail")
+            return await end_of(rpc(pb.TailRequest(session=name).SerializeToString(), metadata=headers))
+
+        async def join(name: str, identity: str) -> list[Any]:
+            rpc: Any = channel.stream_stream("/fairlead.v1.SessionService/Attach")
+            call = rpc(metadata=headers)
+            command = Command(channel=1, id=1, join=pb.Join(session=name, identity=identity))
+            await call.write(pb.AttachRequest(commands=[command]).SerializeToString())
+            answer = await call.read()
+            await call.done_writing()
+            return [answer, *await end_of(call)]
+
+        asks: list[Any] = [
+            partial(unary, "GetSession", pb.GetSessionRequest),
+            partial(unary, "CloseSession", pb.CloseSessionRequest),
+            tail,
+            partial(join, identity=""),
+            partial(join, identity="feeds"),
+            partial(join, identity="desk"),
+        ]
+        for ask in asks:
+            told = {name: repr(await ask(name)).replace(name, "..") for name in ("md", "qx")}
+            assert told["md"] == told["qx"]
+            assert "SESSION_NOT_FOUND" in told["md"] or "is not a live session" in told["md"]
+        assert [each.name for each in await feeds.sessions()] == ["md"]
+
+
+async def end_of(call: grpc.aio.Call) -> list[Any]:
+    """All that the peer has sent at the end of an RPC."""
+    metadata = [tuple(each or ()) for each in (await call.initial_metadata(), await call.trailing_metadata())]
+    return [await call.code(), await call.details(), *metadata]

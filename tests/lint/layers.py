@@ -22,7 +22,8 @@ MAY_INCLUDE = {
     "rpc": BELOW_ADAPTERS | {"rpc"},
     "ops": BELOW_ADAPTERS | {"ops"},
     "config": BELOW_NET | {"config"},
-    "main": BELOW_ADAPTERS | {"rpc", "ops", "config"},
+    "reload": BELOW_ENGINES | {"config", "reload"},
+    "main": BELOW_ADAPTERS | {"rpc", "ops", "config", "reload"},
 }
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*(?:<(?P<system>[^>]+)>|"(?P<own>[^"]+)")')

@@ -104,7 +104,7 @@ class World {
   Draws& draws_;
   ScriptedDialler dialler_{time_};
   uint64_t epochs_ = 0;
-  Current<Access> access_;
+  fairlead::Current<Access> access_;
   std::unique_ptr<Registry> registry_;
   std::unique_ptr<Timer> dial_timer_;
   size_t dials_seen_ = 0;

@@ -119,6 +119,7 @@ TEST(ConfigFiles, DocumentedLimitsAreTheDefaults) {
       {
           {"sessions", std::to_string(limits.sessions)},
           {"streams", std::to_string(limits.streams)},
+          {"new_streams_per_second", std::to_string(limits.new_streams_per_second)},
           {"channels_per_stream", std::to_string(limits.channels_per_stream)},
           {"subscribers_per_session", std::to_string(limits.subscribers_per_session)},
           {"connections", std::to_string(limits.connections)},

@@ -66,6 +66,7 @@ tls:
 limits:
   sessions: 1
   streams: 2
+  new_streams_per_second: 0
   channels_per_stream: 3
   subscribers_per_session: 4
   connections: 5
@@ -141,6 +142,7 @@ TEST_F(ConfigTest, TakesEveryField) {
   EXPECT_FALSE(config.tls.system_authorities);
   EXPECT_EQ(config.limits, (Limits{.sessions = 1,
                                    .streams = 2,
+                                   .new_streams_per_second = 0,
                                    .channels_per_stream = 3,
                                    .subscribers_per_session = 4,
                                    .connections = 5,

@@ -179,6 +179,8 @@ class FakeGateway(session_pb2_grpc.SessionServiceServicer, http_pb2_grpc.HttpSer
         """Of each call, its method and its authorization headers."""
         self._credentials = credentials
         self.sessions: list[pb.Session] = []
+        self.closed: list[str] = []
+        """Names of sessions that CloseSession has closed."""
         self.refusal: tuple[grpc.StatusCode, types_pb2.Failure | None] | None = None
         self._streams: asyncio.Queue[Stream] = asyncio.Queue()
         self._calls: asyncio.Queue[HttpCall] = asyncio.Queue()
@@ -256,11 +258,14 @@ class FakeGateway(session_pb2_grpc.SessionServiceServicer, http_pb2_grpc.HttpSer
     async def GetSession(self, request: pb.GetSessionRequest, context: Any) -> pb.GetSessionResponse:  # noqa: N802
         self._note("GetSession", context)
         await self._maybe_refuse(context)
+        await self._require(request.session, context)
         return pb.GetSessionResponse(session=next(each for each in self.sessions if each.name == request.session))
 
     async def CloseSession(self, request: pb.CloseSessionRequest, context: Any) -> pb.CloseSessionResponse:  # noqa: N802
         self._note("CloseSession", context)
         await self._maybe_refuse(context)
+        await self._require(request.session, context)
+        self.closed.append(request.session)
         self.sessions = [each for each in self.sessions if each.name != request.session]
         return pb.CloseSessionResponse()
 
@@ -276,6 +281,12 @@ class FakeGateway(session_pb2_grpc.SessionServiceServicer, http_pb2_grpc.HttpSer
     def _note(self, method: str, context: Any) -> None:
         shown = [value for key, value in context.invocation_metadata() if key == "authorization"]
         self.authorizations.append((method, shown))
+
+    async def _require(self, session: str, context: Any) -> None:
+        if all(each.name != session for each in self.sessions):
+            await _abort(
+                context, grpc.StatusCode.NOT_FOUND, types_pb2.Failure(reason=types_pb2.REASON_SESSION_NOT_FOUND)
+            )
 
     async def _maybe_refuse(self, context: Any) -> None:
         if self.refusal is not None:

@@ -46,6 +46,45 @@ async def test_bytes_are_binary_and_other_types_are_refused(stream: Stream, sess
 
 
 @pytest.mark.parametrize(
+    ("payload", "kind", "on_the_wire"),
+    [
+        ("grün".encode(), fairlead.FrameKind.TEXT, types_pb2.FRAME_KIND_TEXT),
+        ("grün", fairlead.FrameKind.TEXT, types_pb2.FRAME_KIND_TEXT),
+        ("grün", fairlead.FrameKind.BINARY, types_pb2.FRAME_KIND_BINARY),
+        ("grün".encode(), fairlead.FrameKind.BINARY, types_pb2.FRAME_KIND_BINARY),
+    ],
+)
+async def test_a_kind_may_be_told(
+    fake: FakeGateway,
+    stream: Stream,
+    session: fairlead.Session,
+    payload: str | bytes,
+    kind: fairlead.FrameKind,
+    on_the_wire: types_pb2.FrameKind.ValueType,
+) -> None:
+    """And a step of the setup that is made of it has it, too."""
+    sending = asyncio.create_task(session.send(payload, kind=kind, setup_key="sub"))
+    command = await stream.expect("send")
+    assert (command.send.payload, command.send.kind) == ("grün".encode(), on_the_wire)
+    stream.say(result(command, "WRITTEN", 4))
+    await sending
+    stream.end()
+    again = await (await fake.stream()).expect("open")
+    assert [(step.payload, step.kind) for step in again.open.setup] == [("grün".encode(), on_the_wire)]
+
+
+async def test_a_kind_that_cannot_be_is_refused(stream: Stream, session: fairlead.Session) -> None:
+    with pytest.raises(ValueError, match="utf-8"):
+        await session.send(b"\xff", kind=fairlead.FrameKind.TEXT)
+    with pytest.raises(ValueError, match=r"^kind: "):
+        await session.send("x", kind=fairlead.FrameKind.UNSPECIFIED)
+    for kind in (fairlead.FrameKind.TEXT, fairlead.FrameKind.BINARY):
+        with pytest.raises(TypeError, match="bytearray"):
+            await session.send(bytearray(b"x"), kind=kind)  # type: ignore[arg-type, unused-ignore]
+    assert stream.idle()
+
+
+@pytest.mark.parametrize(
     ("outcome", "failure", "error"),
     [
         (

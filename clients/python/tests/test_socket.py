@@ -94,8 +94,11 @@ async def test_a_ping_heartbeat_is_left_to_the_gateway_to_refuse(stream: Stream,
 
 
 @pytest.mark.parametrize("payload", ["grün", "grün".encode()])
-async def test_what_is_sent_is_bytes(stream: Stream, raw: fairlead.Session, payload: str | bytes) -> None:
-    sending = asyncio.create_task(raw.send(payload))
+@pytest.mark.parametrize("kind", [None, fairlead.FrameKind.TEXT])
+async def test_what_is_sent_is_bytes(
+    stream: Stream, raw: fairlead.Session, payload: str | bytes, kind: fairlead.FrameKind | None
+) -> None:
+    sending = asyncio.create_task(raw.send(payload, kind=kind))
     command = await stream.expect("send")
     assert (command.send.payload, command.send.kind) == ("grün".encode(), types_pb2.FRAME_KIND_BINARY)
     stream.say(result(command, "WRITTEN", 4))

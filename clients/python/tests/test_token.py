@@ -100,5 +100,6 @@ def test_it_is_refused_without_credentials() -> None:
 
 def test_it_is_shown_nowhere() -> None:
     gateway = fairlead.connect("127.0.0.1:1", credentials=local(), token=TOKEN)
-    shown = [repr(gateway), str(gateway), repr(gateway._link), repr(gateway._link._dial)]
+    link = gateway._shards.links[0]
+    shown = [repr(gateway), str(gateway), repr(link), repr(link._dial)]
     assert not [text for text in shown if TOKEN in text]

@@ -215,5 +215,42 @@ TEST(HttpEngine, GoesWithWhatIsIdleOrBeingMade) {
   EXPECT_EQ(bed.connector.open() + bed.connector.under_way(), 2u);
 }
 
+TEST(HttpEngine, ACapIsOfOneIdentity) {
+  HttpTestbed bed;
+  bed.access.Set(Access({.policies = {{.identity = "a", .max_requests = 1}, {.identity = "b"}}}));
+  Asked& first = bed.Sent(GetApi(), "a");
+  Asked& refused = bed.Ask(GetApi(), "a");
+  EXPECT_EQ(refused.Told(), "LIMIT_REACHED NOT_SENT");
+  EXPECT_EQ(refused.message(), "policies[a].max_requests, 1, are under way");
+  for (int i = 0; i < 2; ++i) EXPECT_EQ(bed.Ask(GetApi(), "b").Told(), "nothing yet");
+  bed.Answer(bed.peer(0));
+  first.Drop();
+  EXPECT_EQ(bed.Ask(GetApi(), "a").Told(), "nothing yet");
+  bed.ExpectNothingLeft();
+}
+
+TEST(HttpEngine, AfterRenewNothingNewGoesOverWhatWasThere) {
+  HttpTestbed bed;
+  bed.Sent(GetApi("/one"));
+  bed.Answer(bed.peer(0));
+  Asked& under_way = bed.Sent(GetApi("/two"));
+  Asked& beside = bed.Sent(GetApi("/three"));
+  bed.Answer(bed.peer(1));
+  EXPECT_EQ(beside.Told(), "200 ok");
+  EXPECT_EQ(bed.connector.open(), 2u);
+  bed.engine().Renew();
+  bed.time.Settle();
+  EXPECT_EQ(bed.connector.open(), 1u) << "what was idle is closed";
+  Asked& next = bed.Sent(GetApi("/four"));
+  EXPECT_EQ(bed.connector.peers.size(), 3u);
+  bed.Answer(bed.peer(0));
+  bed.Answer(bed.peer(2));
+  EXPECT_EQ(under_way.Told(), "200 ok") << "what was under way is answered";
+  EXPECT_EQ(next.Told(), "200 ok");
+  bed.Sent(GetApi("/five"));
+  EXPECT_EQ(bed.peer(0).requests.size(), 2u);
+  bed.ExpectNothingLeft();
+}
+
 }  // namespace
 }  // namespace fairlead

@@ -177,5 +177,37 @@ TEST(Current, WhoHasAValueKeepsIt) {
   EXPECT_EQ(access.Get()->rules(), AccessRules());
 }
 
+TEST(Access, WhatMayGoOn) {
+  const TargetUrl url = *ParseTarget("wss://stream.example.com/ws", 8192);
+  const IpAddress loopback = IpAddress::V4({127, 0, 0, 1});
+  const IpAddress address = IpAddress::V4({8, 8, 8, 8});
+  const auto told = [&](const AccessRules& rules, std::string_view identity,
+                        std::optional<IpAddress> at = std::nullopt) {
+    return Told(Access(rules).MayKeep(identity, url, at));
+  };
+  const std::string changed = "REVOKED the configuration has changed: ";
+  AccessRules rules = Rules();
+  EXPECT_EQ(told(rules, "md"), "yes");
+  EXPECT_EQ(told(rules, "md", address), "yes");
+  EXPECT_EQ(
+      told(rules, "md", loopback),
+      changed + "an address of stream.example.com is not public; the egress rule feeds can lift ranges with cidrs");
+  EXPECT_EQ(told(rules, "desk", loopback), "yes");
+  EXPECT_EQ(told(rules, "stranger"), changed + "no caller is stranger");
+  EXPECT_EQ(told(rules, "local"), changed + "no policies[local], which could grant SessionService.Attach");
+  rules.callers.erase(rules.callers.begin());
+  EXPECT_EQ(told(rules, "md"), changed + "no caller is md");
+  rules = Rules();
+  rules.policies[0].methods = {"SessionService.Tail"};
+  EXPECT_EQ(told(rules, "md"), changed + "policies[md].methods does not grant SessionService.Attach");
+  rules = Rules();
+  rules.policies[0].egress = {"lab"};
+  EXPECT_EQ(told(rules, "md", address), "yes") << "another rule will do";
+  rules.policies[0].egress = {};
+  EXPECT_THAT(told(rules, "md"), ::testing::StartsWith(changed + "no rule allows wss://stream.example.com:443;"));
+  rules.policies = {};
+  EXPECT_EQ(told(rules, "local"), "yes");
+}
+
 }  // namespace
 }  // namespace fairlead

@@ -265,5 +265,42 @@ TEST(Channels, AnOpenOfALiveNameTakesItOver) {
   EXPECT_THAT(a.Read(), ElementsAre("1 result 8 NOT_SENT CHANNEL_UNKNOWN @0", "2 result 9 WRITTEN @4"));
 }
 
+// ---- Access. ----
+
+TEST(Channels, ANextTargetMustBeWithinReach) {
+  Attached a;
+  EgressRule rule = EgressEverywhere();
+  rule.hosts = {"h", "next"};
+  a.access.Set(Access({.egress = {rule}}));
+  a.Open();
+  a.Command(R"(set_target { target { url: "ws://elsewhere/" } })", 1, 7);
+  EXPECT_THAT(a.Read(), ElementsAre("1 result 7 NOT_SENT EGRESS_DENIED @0"));
+  a.Command(R"(set_target { target { url: "ws://next/" } })", 1, 8);
+  EXPECT_THAT(a.Read(), ElementsAre("1 result 8 DONE @0"));
+}
+
+TEST(Channels, AReaderThatIsNoLongerGrantedEnds) {
+  Attached a;
+  AccessRules rules{.egress = {EgressEverywhere()},
+                    .grants = {{.identity = "feeds", .sessions = {"md"}, .readers = {"dev"}}}};
+  a.access.Set(Access(rules));
+  a.Open(1);
+  SessionOptions options = PlainOptions();
+  options.linger = 1min;
+  const auto session = *a.registry.Open("feeds", "md", options);
+  session->Begin();
+  a.dialler.Accept();
+  a.Command(R"(join { session: "md" identity: "feeds" })", 2);
+  a.Read();
+  a.channels->Recheck();
+  EXPECT_THAT(a.Read(), IsEmpty());
+  rules.grants.clear();
+  a.access.Set(Access(rules));
+  a.channels->Recheck();
+  EXPECT_THAT(a.Read(), ElementsAre("2 ended REVOKED"));
+  EXPECT_TRUE(a.stream.attached(1));
+  EXPECT_THAT(session->subscriptions(), IsEmpty());
+}
+
 }  // namespace
 }  // namespace fairlead

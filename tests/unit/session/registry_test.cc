@@ -196,5 +196,62 @@ TEST(Registry, AClosedSessionsJournalCountsNoMore) {
   }
 }
 
+TEST(Registry, ClosesWhatMayNoLongerBe) {
+  Testbed bed;
+  bed.access.Set(Access({.listeners = {"dev"}, .egress = {EgressEverywhere()}}));
+  SessionOptions options = PlainOptions();
+  Subscriber kept(bed.Open(options, "kept"));
+  options.url.host = "other.example.com";
+  Subscriber owner(bed.Open(options, "md"));
+  for (Subscriber* each : {&kept, &owner}) {
+    each->session().Begin();
+    bed.dialler.Accept();
+    bed.time.Settle();
+  }
+  EXPECT_EQ(bed.registry.Recheck(), 0u);
+  EgressRule rule = EgressEverywhere();
+  rule.hosts = {"stream.example.com"};
+  bed.access.Set(Access({.listeners = {"dev"}, .egress = {rule}}));
+  EXPECT_EQ(bed.registry.Recheck(), 1u);
+  bed.time.Advance(std::chrono::minutes(1));
+  EXPECT_EQ(owner.session().state(), State::kClosed);
+  EXPECT_EQ(owner.session().last_failure()->reason, Reason::kRevoked);
+  EXPECT_EQ(bed.registry.Find("dev", "md"), nullptr) << "it does not linger";
+  EXPECT_EQ(kept.session().state(), State::kOpen);
+}
+
+TEST(Registry, LooksAtWhereASessionIsAndWhereItWouldBeNext) {
+  for (const char* forbidden : {"stream.example.com", "next.example.com"}) {
+    Testbed bed;
+    Subscriber owner(bed.Open());
+    owner.session().Begin();
+    bed.dialler.Accept();
+    bed.time.Settle();
+    Target next{.url = PlainOptions().url, .headers = {}};
+    next.url.host = "next.example.com";
+    owner.session().SetTarget(next);
+    EgressRule rule = EgressEverywhere();
+    rule.hosts = {"stream.example.com", "next.example.com"};
+    bed.access.Set(Access({.listeners = {"dev"}, .egress = {rule}}));
+    EXPECT_EQ(bed.registry.Recheck(), 0u);
+    std::erase(rule.hosts, forbidden);
+    bed.access.Set(Access({.listeners = {"dev"}, .egress = {rule}}));
+    EXPECT_EQ(bed.registry.Recheck(), 1u) << forbidden;
+  }
+}
+
+TEST(Registry, ACapIsOfOneIdentity) {
+  Testbed bed;
+  bed.access.Set(Access({.policies = {{.identity = "dev", .max_sessions = 1}, {.identity = "desk"}}}));
+  const auto first = bed.Open();
+  EXPECT_EQ(bed.registry.Open("dev", "second", PlainOptions()).error(),
+            (Failure{Reason::kLimitReached, Phase::kNotSent, "policies[dev].max_sessions, 1, are open"}));
+  EXPECT_EQ(bed.Open(), first) << "one that is there is taken over";
+  for (const char* name : {"first", "second"}) EXPECT_TRUE(bed.registry.Open("desk", name, PlainOptions()));
+  first->Close({Reason::kClosed});
+  bed.time.Settle();
+  EXPECT_TRUE(bed.registry.Open("dev", "second", PlainOptions()));
+}
+
 }  // namespace
 }  // namespace fairlead

@@ -4,7 +4,8 @@ import asyncio
 import inspect
 import logging
 
-from fairlead._channel import Channel, Stage
+from fairlead._channel import Channel
+from fairlead._stage import Stage
 from fairlead.entries import Asked, Detached
 from fairlead.errors import FairleadError, too_long
 from fairlead.options import BeforeDial, Target, encode_payload, to_bytes

@@ -1,15 +1,19 @@
 """One session on the Attach stream: its cursor, its queue, and coming back after a loss."""
 
 import asyncio
-import enum
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from fairlead._backoff import Reentry
+from fairlead._brake import Brake
 from fairlead._commands import Commands, SetupChange, failed
+from fairlead._cursor import Cursor
+from fairlead._entrance import Entrance
 from fairlead._link import Link
 from fairlead._observers import Observers
 from fairlead._queue import EntryQueue, Event, Item
+from fairlead._route import Route
+from fairlead._stage import Stage
 from fairlead.entries import (
     Asked,
     Attached,
@@ -32,9 +36,9 @@ from fairlead.errors import (
     error_of_end,
     error_of_refusal,
 )
-from fairlead.options import After, Queue, Start, StartFrom, Step, encode_start
+from fairlead.options import Queue, StartFrom, Step
 from fairlead.v1 import session_pb2 as pb
-from fairlead.v1.enums import FrameKind, Outcome, Reason, SessionState, StartOutcome
+from fairlead.v1.enums import FrameKind, Outcome, Reason, SessionState
 
 _log = logging.getLogger("fairlead")
 
@@ -46,21 +50,6 @@ LEAVE_TIMEOUT_S = 5.0
 _PASSING = {Reason.SESSION_NOT_FOUND, Reason.LIMIT_REACHED, Reason.DRAINING}
 
 
-class Stage(enum.Enum):
-    """How far a channel is."""
-
-    IDLE = enum.auto()
-    """Not entered yet."""
-    ENTERING = enum.auto()
-    """Open or Join is written, or will be when there is a stream."""
-    ATTACHED = enum.auto()
-    """Attached has come: commands may be sent."""
-    LEAVING = enum.auto()
-    """Detach is written; Ended is awaited and all else dropped."""
-    ENDED = enum.auto()
-    """The end."""
-
-
 class Channel:
     """The client's side of one channel; Session and Reader are its faces.
 
@@ -68,20 +57,19 @@ class Channel:
     """
 
     def __init__(
-        self, link: Link, entrance: pb.Open | pb.Join, start: StartFrom, setup: dict[str, Step], marks: Queue
+        self, route: Route, entrance: pb.Open | pb.Join, start: StartFrom, setup: dict[str, Step], marks: Queue
     ) -> None:
         self.stage = Stage.IDLE
         self.name = entrance.session
-        self.epoch: str | None = None
+        self.cursor = Cursor(start)
         self.state: SessionState | None = None
         self.generation = 0
-        # Whether what comes is of a former journal: entries of that tell nothing of the session as it is.
-        self.former = False
         self.last_failure: Failure | None = None
         self.error: FairleadError | None = None
         self.setup = setup
-        self.queue = EntryQueue(marks, on_drained=self._weigh)
+        self.queue = EntryQueue(marks, on_drained=self._drained)
         self.commands = Commands(setup)
+        self._brake = Brake(self.queue, self.commands, self._tell_hold)
         self.observers = Observers()
         # Who takes what comes. A face that calls back with frames puts itself in place of the queue.
         self.deliver: Callable[[Item], None] = self._enqueue
@@ -91,17 +79,16 @@ class Channel:
         self.opened = asyncio.Event()
         self.gone = asyncio.Event()
         self.too_soon: set[asyncio.Event] = set()
-        self._link = link
-        self._entrance = entrance
-        self._start = start
+        self._route = route
+        self._link = route.home
+        # Where it was looked for without success; of a session that others own nobody knows where it has moved.
+        self._tried: set[Link] = set()
+        self._entrance = Entrance(entrance, setup)
         self._number = 0
         self._entrance_id = 0
-        self._cursor = 0
         self._pong: Callable[[pb.Pong], None] = lambda _: None
         self._on_end: Callable[[], None] = lambda: None
         self._closing = False
-        self._holding = False
-        self._awaiting = 0
         self._returning = False
         self._reentry = Reentry()
 
@@ -112,12 +99,31 @@ class Channel:
         """Whether it is over."""
         return self.stage is Stage.ENDED
 
-    def enter(self) -> None:
-        """Write Open or Join now, or when there is a stream. Raises GatewayUnavailable if there will be none."""
-        self._number = self._link.register(self)
+    @property
+    def shard(self) -> str:
+        """The name of the gateway where it is, or will be entered."""
+        return self._link.name
+
+    @property
+    def owned(self) -> str:
+        """The session's name, if it has one that was given, and this program owns it; else empty."""
+        return "" if self._entrance.joins else self._entrance.session
+
+    async def enter(self) -> None:
+        """Write Open or Join now, or when there is a stream. Raises GatewayUnavailable if there will be none.
+
+        Of several gateways those that are there are asked before whether one has the session.
+        """
         self.stage = Stage.ENTERING
-        if self._link.streaming:
-            self._write_entrance()
+        if self._entrance.session and self._entrance.own:
+            await self._route.seek(self._entrance.session)
+        if self.ended:  # Left meanwhile.
+            return
+        try:
+            self._board(self._route.place())
+        except FairleadError:
+            self.stage = Stage.IDLE
+            raise
 
     def on_pong(self, callback: Callable[[pb.Pong], None]) -> None:
         """Tell who takes pongs."""
@@ -161,8 +167,8 @@ class Channel:
         command.id = self._link.next_id()
         result = self.commands.add(command.id, change)
         self._link.submit(command, size, result)
-        self._awaiting += 1
-        self._weigh()
+        self._brake.awaiting += 1
+        self._brake.weigh()
         try:
             return await result
         except asyncio.CancelledError:
@@ -170,8 +176,8 @@ class Channel:
                 self.commands.withdraw(command.id)
             raise
         finally:
-            self._awaiting -= 1
-            self._weigh()
+            self._brake.awaiting -= 1
+            self._brake.weigh()
 
     async def close(self, code: int, reason: str) -> None:
         """Close the session for all and wait for its end.
@@ -230,6 +236,11 @@ class Channel:
         else:
             self._go_away(error)
             self._reentry.reset()
+
+    def move_on(self) -> None:
+        """Enter elsewhere: the gateway is gone."""
+        if self.stage is Stage.ENTERING:
+            self._go_elsewhere((self._link,))
 
     def end(self, error: FairleadError | None) -> None:
         """End for good, with an error unless this program wanted it. Idempotent."""
@@ -290,42 +301,33 @@ class Channel:
             self._pong(event.pong)
 
     def _on_attached(self, message: pb.Attached) -> None:
-        outcome = StartOutcome(message.start)
-        changed = outcome is StartOutcome.EPOCH_CHANGED or (self.epoch is not None and self.epoch != message.epoch)
-        start = self._wanted_start()
-        if isinstance(start, After) and outcome is StartOutcome.RESUMED:
-            self._cursor = start.sequence
-        elif outcome is StartOutcome.LIVE and start is Start.HEAD:
-            self._cursor = message.head_sequence
-        else:
-            self._cursor = message.oldest_sequence - 1
+        changed = self.cursor.attach(message)
         self.name = message.session
         self.stage = Stage.ATTACHED
         self._returning = True
         self._reentry.reset()
-        self._holding = False
+        self._tried.clear()
+        self._brake.reset()
         self.attached.set()
         self._enter_journal(message, EpochChanged if changed else Attached)
-        self._weigh()
+        self._brake.weigh()
 
     def _on_next_journal(self, message: pb.Attached) -> None:
-        if not self.former:
+        if not self.cursor.former:
             self._violated("a journal ended that was not a former one")
             return
-        self._cursor = message.oldest_sequence - 1
+        self.cursor.enter(message)
         self._enter_journal(message, EpochChanged)
 
     def _enter_journal(self, message: pb.Attached, kind: type[Attached]) -> None:
-        self.epoch = message.epoch
-        self.former = message.former
         self.generation = message.generation
-        self._emit(kind.from_proto(message, self._cursor))
+        self._emit(kind.from_proto(message, self.cursor.sequence))
         self._enter_state(SessionState(message.state))
 
     def _on_state_changed(self, event: StateChanged) -> None:
         if not self._advance(event.sequence, event.sequence):
             return
-        if self.former:
+        if self.cursor.former:
             self._emit(event)
         else:
             self.generation = event.generation
@@ -344,7 +346,7 @@ class Channel:
             if self.stage is not Stage.ATTACHED or not self._advance(result.sequence, result.sequence):
                 return
             self._emit(result)
-            if self.former:  # Its ids are those of commands that are over.
+            if self.cursor.former:  # Its ids are those of commands that are over.
                 return
         elif result.id == self._entrance_id and self.stage in {Stage.ENTERING, Stage.LEAVING}:
             if result.outcome is Outcome.NOT_SENT:
@@ -356,10 +358,13 @@ class Channel:
         self._entrance_id = 0
         if self.stage is Stage.LEAVING:
             self.end(None)
+        elif self._is_taken_elsewhere(failure.reason):
+            return
         elif self._returning and failure.reason in _PASSING and self._reentry.patient(REENTRY_PATIENCE_S):
+            self._tried.clear()
             self._reentry.schedule(self.stream_up)
         else:
-            self.end(error_of_refusal(failure) if self.epoch is None else error_of_end(failure))
+            self.end(error_of_refusal(failure) if self.cursor.epoch is None else error_of_end(failure))
 
     def _on_ended(self, message: pb.Ended) -> None:
         self._entrance_id = 0
@@ -369,28 +374,44 @@ class Channel:
         elif failure.reason is Reason.DRAINING and self._reentry.patient(REENTRY_PATIENCE_S):
             # The gateway stops, and another will take its place.
             self._go_away(error_of_refusal(failure))
-            self._reentry.schedule(self.stream_up)
+            if not self._go_elsewhere((self._link,)):
+                self._reentry.schedule(self.stream_up)
         else:
             self.end(error_of_end(failure))
 
     # Coming back.
 
+    def _board(self, link: Link) -> None:
+        self._link = link
+        self._number = link.register(self)
+        if link.streaming:
+            self._write_entrance()
+
     def _write_entrance(self) -> None:
         self._reentry.cancel()
-        start = encode_start(self._wanted_start())
         self._entrance_id = self._link.next_id()
-        command = pb.Command(channel=self._number, id=self._entrance_id)
-        if isinstance(self._entrance, pb.Open):
-            command.open.CopyFrom(self._entrance)
-            command.open.setup.extend(step.to_proto() for step in self.setup.values())
-            command.open.start.CopyFrom(start)
-        else:
-            command.join.CopyFrom(self._entrance)
-            command.join.start.CopyFrom(start)
+        command = self._entrance.command(self._number, self._entrance_id, self.cursor.wanted)
         self._link.submit(command, command.ByteSize())
 
-    def _wanted_start(self) -> StartFrom:
-        return self._start if self.epoch is None else After(self.epoch, self._cursor)
+    def _is_taken_elsewhere(self, refusal: Reason) -> bool:
+        """Enter on another gateway if that may take what this one refuses: it goes on, or has the session."""
+        if refusal is Reason.SESSION_NOT_FOUND:
+            self._tried.add(self._link)
+            return self._go_elsewhere(self._tried)
+        return refusal is Reason.DRAINING and self._go_elsewhere((self._link,))
+
+    def _go_elsewhere(self, tried: Collection[Link]) -> bool:
+        """Enter on another gateway; False if there is none. Called while nothing of it is on this one."""
+        link = self._route.elsewhere(tried) or (self._route.later() if self._link.refused else None)
+        if link is None:
+            return False
+        _log.info("session %s moves from gateway %s to %s", self.name, self._link.name, link.name)
+        self._link.remove(self._number)
+        if self.owned and self._returning:
+            self._link.left.add(self.owned)
+        self._reentry.cancel()
+        self._board(link)
+        return True
 
     def _go_away(self, error: FairleadError) -> None:
         if self.stage is Stage.ATTACHED:
@@ -406,10 +427,9 @@ class Channel:
     # Small steps.
 
     def _advance(self, first: int, last: int) -> bool:
-        if first != self._cursor + 1 or last < first:
-            self._violated(f"sequences {first} to {last} came after {self._cursor}")
+        if not self.cursor.advance(first, last):
+            self._violated(f"sequences {first} to {last} came after {self.cursor.sequence}")
             return False
-        self._cursor = last
         return True
 
     def _violated(self, what: str) -> None:
@@ -429,22 +449,16 @@ class Channel:
     def _enqueue(self, item: Item) -> None:
         self.queue.put(item)
         if self.queue.full:
-            self._weigh()
+            self._brake.weigh()
 
-    def _weigh(self) -> None:
-        """Tell the gateway to hold the session, or to go on, if that has changed.
+    def _drained(self) -> None:
+        self._brake.weigh()
 
-        A result is an entry and travels behind the frames: while one is awaited the session is not held, else a program
-        that sends while its queue is full would wait for ever. That ends when the queue is overfull.
-        """
-        if self._awaiting and self.queue.overfull:
-            self.commands.give_up(
-                Failure(Reason.LIMIT_REACHED, message="the session's queue filled up before the result came: read it")
-            )
-        hold = self.queue.full and (not self._awaiting or self.queue.overfull)
-        if hold != self._holding and self.stage is Stage.ATTACHED:
-            self._holding = hold
-            self._link.submit(pb.Command(channel=self._number, hold=pb.Hold(on=hold)))
+    def _tell_hold(self, on: bool) -> bool:
+        if self.stage is not Stage.ATTACHED:
+            return False
+        self._link.submit(pb.Command(channel=self._number, hold=pb.Hold(on=on)))
+        return True
 
     def _lose_commands(self, failure: Failure) -> None:
         self.commands.lose(failure, self._link.withdraw)

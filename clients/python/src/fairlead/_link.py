@@ -1,16 +1,18 @@
 """The one Attach stream of a gateway object: kept up, shared by all channels."""
 
 import asyncio
+import contextlib
 import logging
 import secrets
 from itertools import count
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 import grpc
 
 from fairlead import _backoff
 from fairlead._cancellation import raise_if_cancelled
 from fairlead._dial import Connection, Dial
+from fairlead._ports import ChannelPort, Watch
 from fairlead.errors import (
     Failure,
     FairleadError,
@@ -48,25 +50,6 @@ class _Outgoing(NamedTuple):
     result: "asyncio.Future[CommandResult] | None"
 
 
-class ChannelPort(Protocol):
-    """What the link tells a channel."""
-
-    def stream_up(self) -> None:
-        """Enter the session: a new stream is there."""
-
-    def stream_lost(self, error: FairleadError) -> None:
-        """Prepare to come back: the stream is gone, and what was written to it may or may not have arrived."""
-
-    def end(self, error: FairleadError | None) -> None:
-        """End for good: there will be no other stream."""
-
-    def on_frames(self, run: pb.Run, payloads: list[bytes], received_at: list[int]) -> None:
-        """Take frames."""
-
-    def on_event(self, kind: str, event: pb.Event) -> None:
-        """Take an event that is not a batch."""
-
-
 class Link:
     """Connects, writes the channels' commands, reads the gateway's events, and connects again when the stream is lost.
 
@@ -74,13 +57,22 @@ class Link:
     waits for the HTTP requests on it; stop() ends all.
     """
 
-    def __init__(self, dial: Dial) -> None:
+    def __init__(self, dial: Dial, name: str = "", watch: Watch | None = None) -> None:
+        self.name = name or dial.address
+        # Whether sessions no longer wait for it. Whoever watches decides.
+        self.gone = False
+        # Whether the gateway has said that it is about to stop; until there is another stream.
+        self.draining = False
+        # Sessions that this client owned here, and entered elsewhere.
+        self.left: set[str] = set()
         self._dial = dial
+        self._watch = watch
         self._connection: Connection | None = None
         self._task: asyncio.Task[None] | None = None
         self._leftovers: set[asyncio.Task[None]] = set()
         self._streaming = False
         self._error: FairleadError | None = None
+        self._over = False
         self._channels: dict[int, ChannelPort] = {}
         self._numbers = count(1)
         # Ids of an earlier life of this program may come back out of a journal: begin where it did not.
@@ -89,11 +81,36 @@ class Link:
         self._outgoing: dict[int, _Outgoing] = {}
         self._outgoing_bytes = 0
         self._wake: asyncio.Future[None] | None = None
+        self._hurry = asyncio.Event()
 
     @property
     def streaming(self) -> bool:
         """Whether there is a stream that takes commands."""
         return self._streaming
+
+    @property
+    def usable(self) -> bool:
+        """Whether sessions can be entered now."""
+        return self._streaming and not self.draining
+
+    @property
+    def error(self) -> FairleadError | None:
+        """Why the latest stream was lost, or the latest attempt to connect failed."""
+        return self._error
+
+    @property
+    def refused(self) -> bool:
+        """Whether there will be no other stream, for what error says."""
+        return self._over
+
+    @property
+    def channels(self) -> list[ChannelPort]:
+        """The channels that are on it, or wait for it."""
+        return list(self._channels.values())
+
+    def owned(self) -> set[str]:
+        """Names of the named sessions that this program owns on it."""
+        return {channel.owned for channel in self._channels.values() if channel.owned}
 
     @property
     def address(self) -> str:
@@ -133,9 +150,19 @@ class Link:
         # Entering returns with the stream there, so that a first Open leaves at once.
         await asyncio.sleep(0)
 
+    def begin(self) -> None:
+        """Connect without waiting for it, for as long as it takes."""
+        if self.running:
+            raise RuntimeError("the gateway object is connected already")
+        self._task = asyncio.create_task(self._run(None), name="fairlead link")
+
+    def hurry(self) -> None:
+        """Try to connect now if it waits to try again."""
+        self._hurry.set()
+
     async def stop(self) -> None:
         """End all channels and tasks and close the connection. Idempotent."""
-        for channel in list(self._channels.values()):
+        for channel in self.channels:
             channel.end(None)
         task, self._task = self._task, None
         ending = self._leftovers if task is None else {task, *self._leftovers}
@@ -146,7 +173,7 @@ class Link:
 
     def register(self, channel: ChannelPort) -> int:
         """Give a channel its number. Numbers are never used again: nothing late can be taken for something new."""
-        if self._error is not None:
+        if self._over and self._error is not None:
             raise self._error
         if not self.running:
             raise GatewayUnavailable(Failure(message="the gateway object is not connected: use `async with`"))
@@ -186,26 +213,28 @@ class Link:
         self._outgoing_bytes -= taken.size
         return True
 
-    async def _run(self, connection: Connection) -> None:
+    async def _run(self, connection: Connection | None) -> None:
         loop = asyncio.get_running_loop()
         attempt = 0
         try:
             while True:
-                began = loop.time()
-                error = await self._serve(connection)
-                if isinstance(error, _FATAL):
-                    raise error
-                attempt = 0 if loop.time() - began >= _STABLE_S else attempt
-                while True:
-                    await asyncio.sleep(_backoff.pause(attempt))
-                    attempt += 1
-                    try:
-                        connection = await self._dial.connect(_ATTEMPT_S)
-                        break
-                    except _FATAL:
-                        raise
-                    except FairleadError as failed:
-                        _log.debug("attempt %d to reach the gateway failed: %s", attempt, failed)
+                if connection is not None:
+                    began = loop.time()
+                    error = self._error = await self._serve(connection)
+                    if isinstance(error, _FATAL):
+                        raise error
+                    attempt = 0 if loop.time() - began >= _STABLE_S else attempt
+                    await self._pause(attempt)
+                attempt += 1
+                try:
+                    connection = await self._dial.connect(_ATTEMPT_S)
+                except _FATAL:
+                    raise
+                except FairleadError as failed:
+                    self._error = failed
+                    _log.debug("attempt %d to reach the gateway failed: %s", attempt, failed)
+                    await self._pause(attempt)
+                    connection = None
         except _FATAL as refusal:
             _log.error("the gateway at %s refuses this client: %s", self._dial.address, refusal)
             self._give_up(refusal)
@@ -216,9 +245,18 @@ class Link:
         finally:
             self._connection = None
 
+    async def _pause(self, attempt: int) -> None:
+        self._hurry.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_backoff.pause(attempt)):
+                await self._hurry.wait()
+
     def _give_up(self, error: FairleadError) -> None:
         self._error = error
-        for channel in list(self._channels.values()):
+        self._over = True
+        if self._watch is not None:
+            self._watch.on_refused(self)
+        for channel in self.channels:
             channel.end(error)
 
     async def _serve(self, connection: Connection) -> FairleadError:
@@ -226,21 +264,26 @@ class Link:
         self._connection = connection
         call = connection.stub.Attach()
         self._streaming = True
+        self.draining = False
         lost = False
         writer = asyncio.create_task(self._write(call), name="fairlead writer")
         try:
-            for channel in list(self._channels.values()):
+            for channel in self.channels:
                 channel.stream_up()
+            if self._watch is not None:
+                self._watch.on_up(self)
             error = await self._read(call)
             lost = True
             # Before anything is awaited: what is submitted from here on was not sent, and what waits in _outgoing
             # neither.
             self._streaming = False
             _log.warning("the stream to the gateway at %s is lost: %s", self._dial.address, error)
-            for channel in list(self._channels.values()):
+            for channel in self.channels:
                 channel.stream_lost(error)
             self._outgoing.clear()
             self._outgoing_bytes = 0
+            if self._watch is not None:
+                self._watch.on_lost(self)
         finally:
             self._streaming = False
             self._connection = None
@@ -286,7 +329,10 @@ class Link:
                 self._deliver(run, payloads[start:end], received_at[start:end])
                 start = end
         elif kind == "draining":
-            _log.info("the gateway is about to stop; the client will attach again")
+            self.draining = True
+            if self._watch is not None:
+                self._watch.on_draining(self)
+            _log.info("the gateway at %s is about to stop; the client will attach again", self._dial.address)
         elif kind is not None:
             channel = self._channels.get(getattr(event, kind).channel)
             if channel is not None:

@@ -1,16 +1,15 @@
 """The gateway as this program sees it: one connection, one Attach stream, any number of sessions and requests."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
 import grpc
 
-from fairlead._cancellation import cancellations, raise_if_cancelled
+from fairlead._calls import close_everywhere, get_anywhere, list_everywhere
 from fairlead._channel import Channel
 from fairlead._dial import ChannelOptions, Dial
-from fairlead._link import Link
-from fairlead.errors import error_of_rpc
+from fairlead._shards import Shards
 from fairlead.http import Http
 from fairlead.options import (
     HEAD,
@@ -38,39 +37,54 @@ from fairlead.session import Session
 from fairlead.summary import SessionSummary
 from fairlead.v1 import session_pb2 as pb
 
-# Bounds the wait for an answer that should come at once. CloseSession waits for the exchange's close frame.
-_RPC_TIMEOUT_S = 10.0
-_CLOSE_TIMEOUT_S = 20.0
-
 _DEFAULT_QUEUE = Queue()
 _DEFAULT_FRAMING = Delimiter()
 
 
 def connect(
-    address: str,
+    address: str | Sequence[str] | Mapping[str, str],
     *,
     credentials: grpc.ChannelCredentials | None = None,
     token: str | None = None,
     connect_timeout: Span = 5,
+    move_after: Span = 2,
     max_send_bytes: int = 4 * 1024 * 1024 - 64 * 1024,
     options: ChannelOptions = (),
 ) -> "Gateway":
     """Make a gateway object; `async with` connects it.
 
-    address: unix:///path/to/socket or host:port.
+    address: unix:///path/to/socket or host:port. Several: sessions and requests are placed on them by a hash of
+      their names and origins, as docs/sharding.md tells. The gateway's part in the hash is its address, or in a mapping
+      from names to addresses its name.
     credentials: grpc.ssl_channel_credentials(...); None: no TLS, for Unix sockets and loopback.
     token: sent with every call as "authorization: Bearer TOKEN", over TLS only; None: the gateway knows this program
       by the client certificate in its credentials, or by the listener.
     connect_timeout: how long to try, when entering, until a gateway answers.
+    move_after: of several gateways, how long one may be away before its sessions move to others; without meaning for
+      one. Entering waits so long, too, and a second at least, for all of them to answer.
     max_send_bytes: the longest frame that send() takes, and the longest body of an HTTP request; must stay below the
       gateway's limits.message_bytes (4 MiB by default), since a longer frame would end the stream for all sessions.
     options: further gRPC channel arguments; they override the client's own.
 
-    Raises ValueError for an address that gRPC does not know, for a token without credentials, and for one that is empty
-    or has other characters than printable ASCII without spaces.
+    Raises ValueError for no address, for one twice, for one that gRPC does not know, for a token without credentials,
+    and for one that is empty or has other characters than printable ASCII without spaces.
     """
-    dial = Dial(address, credentials, options, token)
-    return Gateway(dial, seconds(connect_timeout, "connect_timeout"), max_send_bytes)
+    patience = seconds(move_after, "move_after")
+    dials = {name: Dial(each, credentials, options, token) for name, each in _named(address).items()}
+    return Gateway(Shards(dials, patience), seconds(connect_timeout, "connect_timeout"), max_send_bytes)
+
+
+def _named(address: str | Sequence[str] | Mapping[str, str]) -> Mapping[str, str]:
+    if isinstance(address, str):
+        return {address: address}
+    named = dict(address) if isinstance(address, Mapping) else {each: each for each in address}
+    if len(named) != len(address) or len(set(named.values())) != len(named):
+        raise ValueError("address: one gateway is given twice")
+    if not all(named):
+        raise ValueError("address: names must not be empty")
+    if not named:
+        raise ValueError("address: give at least one gateway")
+    return named
 
 
 class Gateway:
@@ -79,13 +93,16 @@ class Gateway:
     All sessions share one stream. When it is lost, or the gateway restarts, the client connects again by itself, for as
     long as it takes, with pauses of 0.05 s up to 5 s, and enters the sessions again. Methods must be called on one
     event loop.
+
+    Of several gateways there is a stream to each. A session is where the hash of its name says; when its gateway is
+    gone, it goes on in another journal elsewhere, as after a restart.
     """
 
-    def __init__(self, dial: Dial, connect_timeout: float, max_send_bytes: int) -> None:
-        self._link = Link(dial)
+    def __init__(self, shards: Shards, connect_timeout: float, max_send_bytes: int) -> None:
+        self._shards = shards
         self._connect_timeout = connect_timeout
         self._max_send_bytes = max_send_bytes
-        self._http = Http(self._link, max_send_bytes)
+        self._http = Http(shards, max_send_bytes)
 
     @property
     def http(self) -> Http:
@@ -94,16 +111,22 @@ class Gateway:
 
     @property
     def attached(self) -> bool:
-        """Whether there is a stream to the gateway at the moment."""
-        return self._link.streaming
+        """Whether there is a stream to the gateway at the moment; of several, to one of them at least."""
+        return any(link.streaming for link in self._shards.links)
+
+    @property
+    def shards(self) -> dict[str, bool]:
+        """The gateways by their names, and whether each takes sessions now: it is there, and not about to stop."""
+        return {link.name: link.usable for link in self._shards.links}
 
     async def __aenter__(self) -> Self:
         """Connect.
 
         Raises GatewayUnavailable, with address and hint, if no gateway answers within connect_timeout, and
-        PermissionDenied at once if the gateway does not know this program.
+        PermissionDenied at once if the gateway does not know this program. Of several gateways it is enough that one
+        answers, and too much that one does not know this program.
         """
-        await self._link.start(self._connect_timeout)
+        await self._shards.start(self._connect_timeout)
         return self
 
     async def __aexit__(
@@ -114,7 +137,7 @@ class Gateway:
 
     async def aclose(self) -> None:
         """Leave all sessions and end the connection. Idempotent; leaves no task behind."""
-        await self._link.stop()
+        await self._shards.stop()
 
     def websocket(
         self,
@@ -297,7 +320,7 @@ class Gateway:
                 max_leg_lag=to_duration(max_leg_lag, "max_leg_lag"),
             )
         )
-        channel = Channel(self._link, entrance, start, keyed, queue)
+        channel = Channel(self._shards.route(entrance.session), entrance, start, keyed, queue)
         timeout = seconds(open_timeout, "open_timeout")
         return Session(channel, timeout, self._max_send_bytes, raw=raw, before_dial=before_dial)
 
@@ -320,53 +343,30 @@ class Gateway:
         The other parameters are those of websocket().
         """
         entrance = pb.Join(session=name, identity=identity, delivery=delivery.to_proto() if delivery else None)
-        return Reader(Channel(self._link, entrance, start, {}, queue), seconds(open_timeout, "open_timeout"))
+        channel = Channel(self._shards.route(name), entrance, start, {}, queue)
+        return Reader(channel, seconds(open_timeout, "open_timeout"))
 
     async def sessions(self) -> list[SessionSummary]:
         """List this identity's live sessions, ordered by name.
 
+        Of several gateways those that cannot be asked are left out (`shards` tells which), and a session that was moved
+        may be listed twice, until the gateway that it left closes it.
+
         Raises GatewayUnavailable while there is no connection.
         """
-        found: list[SessionSummary] = []
-        token = ""
-        stub = self._link.connection.stub
-        cancelled = cancellations()
-        try:
-            while True:
-                page = await stub.ListSessions(
-                    pb.ListSessionsRequest(page_size=1000, page_token=token), timeout=_RPC_TIMEOUT_S
-                )
-                found.extend(SessionSummary.from_proto(session) for session in page.sessions)
-                token = page.next_page_token
-                if not token:
-                    return found
-        except grpc.aio.AioRpcError as error:
-            raise_if_cancelled(cancelled)
-            raise error_of_rpc(error, writes=False) from None
+        return await list_everywhere(self._shards.links)
 
     async def session(self, name: str) -> SessionSummary:
-        """Get one session. Raises SessionNotFound, and GatewayUnavailable while there is no connection."""
-        cancelled = cancellations()
-        try:
-            answer = await self._link.connection.stub.GetSession(
-                pb.GetSessionRequest(session=name), timeout=_RPC_TIMEOUT_S
-            )
-        except grpc.aio.AioRpcError as error:
-            raise_if_cancelled(cancelled)
-            raise error_of_rpc(error, writes=False) from None
-        return SessionSummary.from_proto(answer.session)
+        """Get one session. Raises SessionNotFound, and GatewayUnavailable while there is no connection.
+
+        Of several gateways each that may have it must say that it has not, to be sure.
+        """
+        return await get_anywhere(self._shards.ordered(name), name)
 
     async def close_session(self, name: str) -> None:
-        """Close one session for all its subscribers, whoever owns it; return when it is CLOSED.
+        """Close one session for all its subscribers, whoever owns it, and on all gateways; return when it is CLOSED.
 
         Raises SessionNotFound, GatewayUnavailable while there is no connection, OutcomeUnknown if that breaks
         meanwhile.
         """
-        cancelled = cancellations()
-        try:
-            await self._link.connection.stub.CloseSession(
-                pb.CloseSessionRequest(session=name), timeout=_CLOSE_TIMEOUT_S
-            )
-        except grpc.aio.AioRpcError as error:
-            raise_if_cancelled(cancelled)
-            raise error_of_rpc(error, writes=True) from None
+        await close_everywhere(self._shards.ordered(name), name)

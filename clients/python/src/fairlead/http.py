@@ -9,8 +9,9 @@ from typing import Any, TypedDict, Unpack
 import grpc
 from google.protobuf.duration_pb2 import Duration
 
+from fairlead._base import Base
 from fairlead._cancellation import cancellations, raise_if_cancelled
-from fairlead._link import Link
+from fairlead._shards import Shards
 from fairlead.errors import Failure, OutcomeUnknown, SendFailed, error_of_request, too_long
 from fairlead.options import Headers, Payload, Span, seconds
 from fairlead.reply import HttpReply
@@ -51,9 +52,26 @@ class Http:
     and nothing is ever sent twice, neither by the client nor by the gateway. Any number of requests may be in flight.
     """
 
-    def __init__(self, link: Link, max_send_bytes: int) -> None:
-        self._link = link
+    def __init__(self, shards: Shards, max_send_bytes: int, base: Base | None = None) -> None:
+        self._shards = shards
         self._max_send_bytes = max_send_bytes
+        self._base = base or Base()
+
+    def at(self, base_url: str, *, headers: Headers = ()) -> "Http":
+        """Give what sends requests to one exchange: paths in place of URLs, and the same headers with each.
+
+        base_url: http:// or https://, a host, and a path if need be: "https://api.example.com/v3". What is given as a
+          request's url is appended to it, with a "/" between them, and never taken for a URL of its own: no part of
+          the base is dropped, and no other host is reached.
+        headers: sent with each request, before the request's own; where it has fields of a name, without regard to
+          case, those take the place of these.
+
+        Connections are the gateway's, and shared with all others to this exchange. at() of what at() gave goes on from
+        there.
+
+        Raises ValueError for a base_url with a query or fragment, and a request for a whole URL.
+        """
+        return Http(self._shards, self._max_send_bytes, self._base.extend(base_url, headers))
 
     async def request(
         self,
@@ -72,7 +90,7 @@ class Http:
         """Send one request and return the exchange's reply, whatever its status.
 
         method: GET, POST ...; any RFC 9110 token but CONNECT.
-        url: http:// or https://; may have a query, to which params are appended.
+        url: http:// or https://; may have a query, to which params are appended. Of what at() gave: a path.
         params: appended to the URL in this order, percent-encoded by the gateway: all but letters, digits and "-._~".
         headers: sent in this order; names may repeat if they are given as pairs. Framing headers are the gateway's.
         json: sent as compact JSON in UTF-8, with Content-Type application/json unless headers have one; None: no body
@@ -96,23 +114,24 @@ class Http:
         message = pb.SendRequest()
         request = message.request
         request.method = method = method.upper()
-        request.url = url
+        request.url = url = self._base.join(url)
         if params is not None:
             _write_query(request, params)
-        self._write_content(request, headers, json, body)
+        self._write_content(request, self._base.fields(headers), json, body)
         deadline = _write_span(request.timeout, timeout, "timeout") + _MARGIN_S
         deadline += _MAX_WAIT_S if max_wait is None else _write_span(request.max_wait, max_wait, "max_wait")
         if response_headers:
             _write_names(request, response_headers)
         if max_response_bytes:
             request.max_response_bytes = max_response_bytes
-        connection = self._link.connection
+        link = self._shards.link_for(url)
+        connection = link.connection
         cancelled = cancellations()
         try:
             response = await connection.send(message, deadline)
         except grpc.aio.AioRpcError as error:
             raise_if_cancelled(cancelled)
-            raise error_of_request(error, self._link.address) from None
+            raise error_of_request(error, link.address) from None
         except asyncio.CancelledError:
             # grpc.aio says the same when the connection was closed under the call: by this program or its Gateway.
             raise_if_cancelled(cancelled)

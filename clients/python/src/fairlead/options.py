@@ -17,7 +17,7 @@ from google.protobuf.duration_pb2 import Duration
 from fairlead.entries import Asked
 from fairlead.v1 import session_pb2 as pb
 from fairlead.v1 import types_pb2
-from fairlead.v1.enums import Overflow
+from fairlead.v1.enums import FrameKind, Overflow
 
 Span = float | timedelta
 """Seconds, or a timedelta."""
@@ -309,6 +309,20 @@ class Queue:
         """Raise ValueError if a mark is below 1."""
         if self.frames < 1 or self.bytes < 1:
             raise ValueError("Queue: marks must be at least 1")
+
+
+def as_kind(payload: Payload, kind: FrameKind | None) -> Payload:
+    """Give a payload in the type that stands for this kind; None: as it is.
+
+    Raises ValueError for bytes that are to be TEXT and are not UTF-8, and for any other kind than TEXT and BINARY.
+    """
+    if kind is FrameKind.TEXT:
+        return payload.decode() if isinstance(payload, bytes) else payload
+    if kind is FrameKind.BINARY:
+        return to_bytes(payload)
+    if kind is not None:
+        raise ValueError(f"kind: TEXT or BINARY, not {kind!r}")
+    return payload
 
 
 def encode_payload(payload: Payload) -> tuple[bytes, types_pb2.FrameKind.ValueType]:

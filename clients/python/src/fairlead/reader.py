@@ -8,9 +8,10 @@ from operator import length_hint
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from fairlead._channel import Channel, Stage
+from fairlead._channel import Channel
 from fairlead._observers import require_plain
 from fairlead._queue import Event, Item
+from fairlead._stage import Stage
 from fairlead.entries import (
     Attached,
     Batch,
@@ -79,7 +80,7 @@ class Reader:
     @property
     def epoch(self) -> str | None:
         """Identity of the journal; with a frame's sequence, what After needs. None before the session was entered."""
-        return self._channel.epoch
+        return self._channel.cursor.epoch
 
     @property
     def position(self) -> After | None:
@@ -92,6 +93,11 @@ class Reader:
         callback raised. None before the session was entered.
         """
         return None if self._epoch is None else After(self._epoch, self._reached - length_hint(self._payloads))
+
+    @property
+    def shard(self) -> str:
+        """The gateway where the session is, or where it is being entered: as connect() was given it."""
+        return self._channel.shard
 
     @property
     def attached(self) -> bool:
@@ -124,9 +130,9 @@ class Reader:
         """
         if self._channel.stage is not Stage.IDLE:
             raise RuntimeError("a session can be entered once: make another")
-        self._channel.enter()
         try:
             async with asyncio.timeout(self._open_timeout):
+                await self._channel.enter()
                 await self._entered().wait()
         except TimeoutError:
             await self._channel.leave()

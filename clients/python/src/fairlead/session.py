@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from fairlead._answers import Answers
-from fairlead._channel import Channel, Stage
+from fairlead._channel import Channel
 from fairlead._commands import SetupChange
+from fairlead._stage import Stage
 from fairlead.entries import LegChanged, Sent, StateChanged
 from fairlead.errors import Failure, GatewayUnavailable, OutcomeUnknown, SendFailed, to_seconds, too_long
 from fairlead.options import (
@@ -17,6 +18,7 @@ from fairlead.options import (
     Span,
     Step,
     Target,
+    as_kind,
     encode_payload,
     seconds,
     to_bytes,
@@ -24,7 +26,7 @@ from fairlead.options import (
 )
 from fairlead.reader import Reader
 from fairlead.v1 import session_pb2 as pb
-from fairlead.v1.enums import Phase, Reason, SessionState
+from fairlead.v1.enums import FrameKind, Phase, Reason, SessionState
 
 
 @dataclass(slots=True, eq=False)
@@ -66,6 +68,7 @@ class Session(Reader):
         self,
         payload: Payload,
         *,
+        kind: FrameKind | None = None,
         max_wait: Span = 0,
         generation: int = 0,
         setup_key: str = "",
@@ -75,6 +78,9 @@ class Session(Reader):
 
         On a raw socket str is sent as UTF-8.
 
+        kind: FrameKind.TEXT sends bytes as TEXT, for encoders that give bytes; FrameKind.BINARY sends str as BINARY,
+          in UTF-8. Without meaning on a raw socket, which has no kinds. Raises ValueError for bytes that are to be TEXT
+          and are not UTF-8.
         max_wait: how long to wait for an OPEN transport, and for the stream to the gateway; 0: fail at once.
         generation: not 0: send it only on this transport.
         setup_key: also store the frame as this setup step (subscribe); in place of one of the same key, or as the last.
@@ -85,9 +91,8 @@ class Session(Reader):
         result is dropped, but for events(). Results travel behind frames: a program that sends must read, else its
         queue fills up and sends fail with LIMIT_REACHED.
         """
-        if self._raw:
-            payload = to_bytes(payload)
-        encoded, kind = encode_payload(payload)
+        payload = to_bytes(payload) if self._raw else as_kind(payload, kind)
+        encoded, encoded_kind = encode_payload(payload)
         if len(encoded) > self._max_send_bytes:
             raise SendFailed(too_long("payload", len(encoded), self._max_send_bytes))
         change = None
@@ -101,7 +106,7 @@ class Session(Reader):
         command = pb.Command(
             send=pb.Send(
                 payload=encoded,
-                kind=kind,
+                kind=encoded_kind,
                 generation=generation,
                 max_wait=to_duration(wait, "max_wait"),
                 setup_key=setup_key,
@@ -225,7 +230,7 @@ class Session(Reader):
 
     def _lose_pongs(self, cause: Failure | None, generation: int = 0) -> None:
         """End the waiting for pongs of a transport that has ended; 0: of any."""
-        if self._channel.former:
+        if self._channel.cursor.former:
             return
         failure = cause or Failure(Reason.CONNECTION_LOST, message="the transport ended")
         for waiting in self._waiting_pings.values():

@@ -95,9 +95,11 @@ class SessionSummary:
     """Seconds; None before the first pong."""
     legs: tuple[Leg, ...] = ()
     """Its transports that are there now: the session's own first."""
+    shard: str = ""
+    """The name of the gateway that it is on, as connect() was given it."""
 
     @classmethod
-    def from_proto(cls, message: pb.Session) -> "SessionSummary":
+    def from_proto(cls, message: pb.Session, shard: str = "") -> "SessionSummary":
         """Read the message off the wire."""
         return cls(
             name=message.name,
@@ -123,4 +125,5 @@ class SessionSummary:
                 to_seconds(message.heartbeat_round_trip) if message.HasField("heartbeat_round_trip") else None
             ),
             legs=tuple(Leg.from_proto(each) for each in message.legs),
+            shard=shard,
         )
