@@ -7,16 +7,14 @@
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
-#include <cstring>
 #include <filesystem>
-#include <fstream>
 #include <iterator>
 #include <limits>
 #include <map>
 #include <optional>
 #include <utility>
 
+#include "base/read_file.h"
 #include "config_yaml.h"
 #include "fairlead/config/v1/config.pb.h"
 #include "policy/http_request.h"
@@ -29,23 +27,6 @@ namespace proto = config::v1;
 constexpr std::size_t kMaxFileBytes = 1 * kMiB;  // Of the configuration; real ones have a few KiB.
 constexpr std::string_view kHashOfNothing = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 constexpr std::size_t kMaxUnixPathBytes = sizeof(sockaddr_un::sun_path) - 1;
-
-// What the system says of a file that cannot be read, or its text.
-std::expected<std::string, std::string> ReadFile(const std::string& path, std::size_t max_bytes) {
-  if (std::error_code error; std::filesystem::is_directory(path, error)) return std::unexpected("is a directory");
-  errno = 0;
-  std::ifstream file(path, std::ios::binary);
-  if (!file) return std::unexpected(std::strerror(errno));
-  // Without zeros first: the bound is large, and files are small.
-  std::string text;
-  text.resize_and_overwrite(max_bytes + 1, [&file](char* bytes, std::size_t most) {
-    file.read(bytes, static_cast<std::streamsize>(most));
-    return static_cast<std::size_t>(file.gcount());
-  });
-  if (file.bad()) return std::unexpected(std::strerror(errno));
-  if (text.size() > max_bytes) return std::unexpected(absl::StrFormat("has more than %d bytes", max_bytes));
-  return text;
-}
 
 // Turns one parsed file into plain values; collects what is wrong with it.
 class Validation {
@@ -74,6 +55,9 @@ class Validation {
                                   file.callers(0).identity() +
                                   ", methods: [\"*\"], egress: [\"*\"], http_methods: [\"*\"] }");
     }
+    if (file.has_jwt()) ConvertJwt(file.jwt(), config.jwt);
+    if (!first_subject_.empty() && !config.jwt)
+      errors_.Add("jwt", "is missing; expected whose tokens have the subjects of " + first_subject_);
     for (int i = 0; i < file.grants_size(); ++i) {
       config.grants.push_back(ConvertGrant(file.grants(i), absl::StrFormat("grants[%d]", i)));
     }
@@ -183,8 +167,10 @@ class Validation {
   Caller ConvertCaller(const proto::Caller& file, const std::string& path) {
     Caller caller{.identity = file.identity(), .certificates = {}, .tokens = {}};
     CheckName(file.identity(), path + ".identity");
-    if (file.certificates().empty() && file.token_sha256().empty())
-      errors_.Add(path, "has neither certificates nor token_sha256; expected how the caller proves itself");
+    if (file.certificates().empty() && file.token_sha256().empty() && file.jwt_subjects().empty()) {
+      errors_.Add(path,
+                  "has none of certificates, token_sha256 and jwt_subjects; expected how the caller proves itself");
+    }
     for (int i = 0; i < file.certificates_size(); ++i) {
       const std::string field = absl::StrFormat("%s.certificates[%d]", path, i);
       const std::string& name = file.certificates(i);
@@ -209,7 +195,22 @@ class Validation {
       CheckUnique("token " + bytes, field);
       caller.tokens.push_back(hash);
     }
+    for (int i = 0; i < file.jwt_subjects_size(); ++i) {
+      const std::string field = absl::StrFormat("%s.jwt_subjects[%d]", path, i);
+      if (file.jwt_subjects(i).empty()) errors_.Add(field, "is empty; expected the sub of tokens");
+      CheckUnique("subject " + file.jwt_subjects(i), field);
+      caller.jwt_subjects.push_back(file.jwt_subjects(i));
+      if (first_subject_.empty()) first_subject_ = field;
+    }
     return caller;
+  }
+
+  void ConvertJwt(const proto::Jwt& file, std::optional<JwtOptions>& jwt) {
+    if (file.issuer().empty()) errors_.Add("jwt.issuer", "is missing; expected the iss of tokens");
+    if (file.audience().empty())
+      errors_.Add("jwt.audience", "is missing; expected what aud of tokens has for this gateway");
+    if (file.keys_file().empty()) errors_.Add("jwt.keys_file", "is missing; expected a file with the issuer's JWK Set");
+    jwt = JwtOptions{.issuer = file.issuer(), .audience = file.audience(), .keys_file = file.keys_file()};
   }
 
   Policy ConvertPolicy(const proto::Policy& file, const std::vector<EgressRule>& rules, const std::string& path) {
@@ -444,6 +445,7 @@ class Validation {
   ConfigErrors& errors_;
   std::map<std::string, std::string> seen_;
   std::string needs_callers_;  // A listener that does; empty: none.
+  std::string first_subject_;  // Of a JWT; empty: none.
 };
 
 }  // namespace

@@ -50,6 +50,7 @@ struct Config {
   std::vector<Grant> grants;
   std::vector<Caller> callers;
   std::vector<Policy> policies;
+  std::optional<JwtOptions> jwt;  // Whose callers have subjects.
   Tls tls;
   Limits limits;
   Flush::Batch flush;

@@ -27,6 +27,7 @@
 #include "policy/access.h"
 #include "reload.h"
 #include "rpc/gateway.h"
+#include "rpc/jwt_issuer.h"
 #include "session/journal_directory.h"
 #include "session/registry.h"
 
@@ -132,10 +133,16 @@ int Run(const Config& config, const std::string& file) {
   Streams streams(registry, loop, config.limits, config.flush, access);
   Gateway::Prepare();
   Gateway gateway(loop, streams, http, config.limits, {.reflection = config.reflection});
+  std::unique_ptr<JwtIssuer> issuer;
+  if (config.jwt) {
+    auto opened = JwtIssuer::Open(*config.jwt, loop);
+    if (!opened) return fail(opened.error());
+    issuer = std::move(*opened);
+  }
   for (const Config::Listener& each : config.listeners) {
     auto listener = Listen(loop, each);
     if (!listener) return fail(listener.error());
-    auto served = gateway.Serve(std::move(*listener), Identity(each.identity, access), TlsOf(each));
+    auto served = gateway.Serve(std::move(*listener), Identity(each.identity, access, issuer.get()), TlsOf(each));
     if (!served) return fail(served.error());
   }
 

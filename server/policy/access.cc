@@ -67,6 +67,8 @@ Result<std::string> Access::IdentityOf(const Proof& proof) const {
     if (auto identity = callers_.OfCertificate(proof.names)) return identity;
   }
   if (proof.token) return callers_.OfToken(*proof.token);
+  if (!proof.subject.empty()) return callers_.OfSubject(proof.subject);
+  if (proof.refused) return std::unexpected(*proof.refused);
   return NotSent(Reason::kUnauthenticated,
                  "no caller that is known here: send a client certificate of one, or \"authorization: Bearer TOKEN\"");
 }

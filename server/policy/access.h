@@ -58,6 +58,8 @@ struct Proof {
   std::string listener = {};            // The identity of its listener; empty: that names none.
   std::vector<std::string> names = {};  // Of a certificate that has been verified.
   std::optional<Sha256> token = {};     // Hash of its bearer token.
+  std::string subject = {};             // Of a JWT that has been verified.
+  std::optional<Failure> refused = {};  // Why its JWT was not good.
 };
 
 // What a policy may cap; the value is of all that the identity has together.
@@ -70,7 +72,8 @@ class Access {
   Access(Access&&) = default;
   Access& operator=(Access&&) = default;
 
-  // By the listener, else by one of the certificate's names, else by the token. kUnauthenticated: by none.
+  // By the listener, else by one of the certificate's names, else by the token, a JWT or not. kUnauthenticated: by
+  // none.
   Result<std::string> IdentityOf(const Proof& proof) const;
   // An RPC, "SessionService.Attach". kNotGranted.
   Result<void> MayCall(std::string_view identity, std::string_view method) const;

@@ -17,6 +17,7 @@ Callers::Callers(const std::vector<Caller>& callers) {
   for (const Caller& caller : callers) {
     for (const std::string& name : caller.certificates) by_name_.emplace(name, caller.identity);
     for (const Sha256& token : caller.tokens) by_token_.emplace(token, caller.identity);
+    for (const std::string& subject : caller.jwt_subjects) by_subject_.emplace(subject, caller.identity);
   }
 }
 
@@ -36,6 +37,12 @@ Result<std::string> Callers::OfCertificate(std::span<const std::string> names) c
 Result<std::string> Callers::OfToken(const Sha256& hash) const {
   const auto found = by_token_.find(hash);
   if (found == by_token_.end()) return Unknown("the bearer token is");
+  return found->second;
+}
+
+Result<std::string> Callers::OfSubject(std::string_view subject) const {
+  const auto found = by_subject_.find(subject);
+  if (found == by_subject_.end()) return Unknown("the token's subject is");
   return found->second;
 }
 

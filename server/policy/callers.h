@@ -20,6 +20,7 @@ struct Caller {
   std::string identity;
   std::vector<std::string> certificates;
   std::vector<Sha256> tokens;
+  std::vector<std::string> jwt_subjects = {};
 
   friend bool operator==(const Caller&, const Caller&) = default;
 };
@@ -32,6 +33,14 @@ struct ListenerTls {
   friend bool operator==(const ListenerTls&, const ListenerTls&) = default;
 };
 
+// Of fairlead.config.v1.Jwt, which documents each.
+struct JwtOptions {
+  std::string issuer;
+  std::string audience;
+  std::string keys_file;
+  friend bool operator==(const JwtOptions&, const JwtOptions&) = default;
+};
+
 class Callers {
  public:
   Callers() = default;
@@ -41,10 +50,13 @@ class Callers {
   // more: who asks may be anybody.
   Result<std::string> OfCertificate(std::span<const std::string> names) const;
   Result<std::string> OfToken(const Sha256& hash) const;
+  // Of a JWT that has been verified.
+  Result<std::string> OfSubject(std::string_view subject) const;
 
  private:
   std::map<std::string, std::string, std::less<>> by_name_;
   std::map<Sha256, std::string> by_token_;
+  std::map<std::string, std::string, std::less<>> by_subject_;
 };
 
 // "Bearer TOKEN" (RFC 6750 section 2.1): the token; empty if it is nothing of the kind.

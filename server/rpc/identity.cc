@@ -6,16 +6,12 @@
 #include <iterator>
 #include <string_view>
 
+#include "rpc/jwt_issuer.h"
+
 namespace fairlead {
 namespace {
 
-Sha256 Hash(std::string_view text) {
-  Sha256 hash{};
-  EVP_Digest(text.data(), text.size(), hash.data(), nullptr, EVP_sha256(), nullptr);
-  return hash;
-}
-
-Proof ProofOf(const grpc::ServerContextBase& context) {
+Proof ProofOf(const grpc::ServerContextBase& context, JwtIssuer* issuer) {
   Proof proof;
   const auto proved = context.auth_context();
   if (proved != nullptr && proved->IsPeerAuthenticated()) {
@@ -28,15 +24,31 @@ Proof ProofOf(const grpc::ServerContextBase& context) {
   const bool is_one = begin != end && std::next(begin) == end;
   const std::string_view token =
       is_one ? BearerToken({begin->second.data(), begin->second.size()}) : std::string_view();
-  if (!token.empty()) proof.token = Hash(token);
+  if (issuer != nullptr && LooksLikeJwt(token)) {
+    auto claims = issuer->Verify(token);
+    if (claims) {
+      proof.subject = std::move(claims->subject);
+    } else {
+      proof.refused = std::move(claims.error());
+    }
+  } else if (!token.empty()) {
+    proof.token = HashOf(token);
+  }
   return proof;
 }
 
 }  // namespace
 
+Sha256 HashOf(std::string_view text) {
+  Sha256 hash{};
+  EVP_Digest(text.data(), text.size(), hash.data(), nullptr, EVP_sha256(), nullptr);
+  return hash;
+}
+
 Result<Admission> Identity::Admit(const grpc::ServerContextBase& context, std::string_view method) const {
-  Admission admission{
-      .proof = fixed_.empty() ? ProofOf(context) : Proof{.listener = fixed_}, .identity = {}, .method = method};
+  Admission admission{.proof = fixed_.empty() ? ProofOf(context, issuer_) : Proof{.listener = fixed_},
+                      .identity = {},
+                      .method = method};
   auto identity = access_->Get()->Admit(admission.proof, method);
   if (!identity) return std::unexpected(std::move(identity.error()));
   admission.identity = std::move(*identity);

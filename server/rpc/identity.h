@@ -25,11 +25,16 @@ inline std::optional<Failure> RefusalOf(const Result<Admission>& admission) {
   return admission ? std::nullopt : std::optional(admission.error());
 }
 
+Sha256 HashOf(std::string_view text);
+
+class JwtIssuer;
+
 // Of one listener. Any thread.
 class Identity {
  public:
-  // All who come by it are `fixed`; empty: it is the caller's. The access outlives it.
-  Identity(std::string fixed, const Current<Access>& access) : fixed_(std::move(fixed)), access_(&access) {}
+  // All who come by it are `fixed`; empty: it is the caller's. No issuer: JWTs are tokens like others. Both outlive it.
+  Identity(std::string fixed, const Current<Access>& access, JwtIssuer* issuer = nullptr)
+      : fixed_(std::move(fixed)), access_(&access), issuer_(issuer) {}
 
   // By the connection's certificate if one of its names is known, else by the call's token. kUnauthenticated: by
   // neither. kNotGranted: its policy does not grant the method, one of kMethods.
@@ -41,6 +46,7 @@ class Identity {
  private:
   std::string fixed_;
   const Current<Access>* access_;
+  JwtIssuer* issuer_;
 };
 
 }  // namespace fairlead

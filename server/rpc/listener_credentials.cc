@@ -7,11 +7,11 @@
 #include <openssl/x509.h>
 
 #include <chrono>
-#include <fstream>
 #include <optional>
 #include <string>
 
 #include "base/log.h"
+#include "base/read_file.h"
 
 namespace fairlead {
 namespace {
@@ -26,26 +26,14 @@ struct Pem {
   friend bool operator==(const Pem&, const Pem&) = default;
 };
 
-Result<std::string> Read(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::string text;
-  text.resize_and_overwrite(kMostBytes + 1, [&file](char* into, size_t most) {
-    file.read(into, static_cast<std::streamsize>(most));
-    return static_cast<size_t>(file.gcount());
-  });
-  if (!file.is_open() || file.bad()) return NotSent(Reason::kTlsFailed, "\"" + path + "\" cannot be read");
-  if (text.size() > kMostBytes) return NotSent(Reason::kTlsFailed, "\"" + path + "\" is longer than 4 MiB");
-  return text;
-}
-
 Result<Pem> Read(const ListenerTls& tls) {
   Pem pem;
   const std::pair<const std::string&, std::string&> files[] = {
       {tls.certificate_file, pem.certificate}, {tls.key_file, pem.key}, {tls.client_ca_file, pem.client_authorities}};
   for (const auto& [path, into] : files) {
     if (path.empty()) continue;
-    auto text = Read(path);
-    if (!text) return std::unexpected(std::move(text.error()));
+    auto text = ReadFile(path, kMostBytes);
+    if (!text) return NotSent(Reason::kTlsFailed, "\"" + path + "\" cannot be read: " + text.error());
     into = std::move(*text);
   }
   return pem;

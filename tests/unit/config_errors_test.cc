@@ -275,7 +275,8 @@ TEST_F(ConfigTest, CallersAreToldApart) {
   };
   const Case cases[] = {
       {"{certificates: [a]}", "callers[0].identity: is missing; "},
-      {"{identity: a}", "callers[0]: has neither certificates nor token_sha256; expected how the caller proves itself"},
+      {"{identity: a}",
+       "callers[0]: has none of certificates, token_sha256 and jwt_subjects; expected how the caller proves itself"},
       {"{identity: a, certificates: [\"\"]}", "callers[0].certificates[0]: is empty; "},
       {"{identity: a, certificates: [\"*.firm\"]}", "callers[0].certificates[0]: \"*.firm\" has a \"*\"; "},
       {"{identity: a, certificates: [x]}, {identity: b, certificates: [x]}",
@@ -293,6 +294,22 @@ TEST_F(ConfigTest, CallersAreToldApart) {
         ElementsAre(HasSubstr("2: " + each.error)))
         << each.yaml;
   }
+}
+
+TEST_F(ConfigTest, SubjectsAreOfAnIssuer) {
+  const std::string caller = "callers: [{identity: a, jwt_subjects: [md]}]\npolicies: [{identity: a}]\n";
+  const std::string listener = "listeners: [{identity: a, unix: {path: a}}]\n";
+  EXPECT_THAT(
+      Errors(listener + caller),
+      ElementsAre(HasSubstr("jwt: is missing; expected whose tokens have the subjects of callers[0].jwt_subj")));
+  EXPECT_THAT(Errors(listener + caller + "jwt: {}\n"),
+              ElementsAre(HasSubstr("jwt.issuer: is missing; "), HasSubstr("jwt.audience: is missing; "),
+                          HasSubstr("jwt.keys_file: is missing; ")));
+  EXPECT_THAT(
+      Errors(listener + "callers: [{identity: a, jwt_subjects: [md, \"\"]}, {identity: b, jwt_subjects: [md]}]\n"
+                        "policies: [{identity: a}]\njwt: {issuer: i, audience: a, keys_file: k}\n"),
+      ElementsAre(HasSubstr("callers[0].jwt_subjects[1]: is empty; "),
+                  HasSubstr("callers[1].jwt_subjects[0]: the same as callers[0].jwt_subjects[0]; ")));
 }
 
 // ---- Who may do what. ----

@@ -42,6 +42,8 @@ callers:
   - identity: desk-3
     certificates: [spiffe://firm/desk, desk.firm]
     token_sha256: [00000000000000000000000000000000000000000000000000000000000000fF]
+    jwt_subjects: [desk]
+jwt: { issuer: "https://issuer", audience: fairlead, keys_file: keys.json }
 policies:
   - identity: desk-3
     methods: [SessionService.Attach, "*"]

@@ -14,7 +14,7 @@ AccessRules Rules() {
   return {.listeners = {"local"},
           .callers = {{.identity = "md", .certificates = {"spiffe://firm/md"}, .tokens = {Sha256{1}}},
                       {.identity = "desk", .certificates = {}, .tokens = {Sha256{2}}},
-                      {.identity = "idle", .certificates = {}, .tokens = {Sha256{3}}}},
+                      {.identity = "idle", .certificates = {}, .tokens = {Sha256{3}}, .jwt_subjects = {"lazy"}}},
           .policies = {{.identity = "md",
                         .methods = {"SessionService.Attach"},
                         .egress = {"feeds"},
@@ -47,6 +47,11 @@ TEST(Access, ACallIsTheListenersOrWhoItProves) {
   EXPECT_EQ(Told(access.IdentityOf({.names = {"of.nobody"}, .token = Sha256{2}})), "desk");
   EXPECT_EQ(Told(access.IdentityOf({.token = Sha256{9}})),
             "UNAUTHENTICATED the bearer token is of no caller that is known here");
+  EXPECT_EQ(Told(access.IdentityOf({.subject = "lazy"})), "idle");
+  EXPECT_EQ(Told(access.IdentityOf({.subject = "md"})),
+            "UNAUTHENTICATED the token's subject is of no caller that is known here");
+  EXPECT_EQ(Told(access.IdentityOf({.refused = Failure{Reason::kUnauthenticated, Phase::kNotSent, "expired"}})),
+            "UNAUTHENTICATED expired");
   const std::string how = "send a client certificate of one, or \"authorization: Bearer TOKEN\"";
   EXPECT_EQ(Told(access.IdentityOf({})), "UNAUTHENTICATED no caller that is known here: " + how);
   EXPECT_EQ(Told(access.IdentityOf({.names = {"of.nobody"}})), "UNAUTHENTICATED no caller that is known here: " + how);
