@@ -99,8 +99,7 @@ class Line:
         """Whether the gateway still listened."""
         try:
             self.socket.sendall(b"".join(frames))
-        except (ConnectionError, TimeoutError) as failure:
-            assert not isinstance(failure, TimeoutError), "the gateway reads no more"
+        except ConnectionError:
             self.over = True
         return not self.over
 

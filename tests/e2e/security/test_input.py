@@ -170,14 +170,14 @@ BEFORE_OPEN = {
     "detach": Command(detach=Detach()),
     "close": Command(close=Close()),
 }
-# A field of length 1, of which no byte comes; a group that nobody ends; a varint without end; a string that is no UTF-8.
+# A length without its bytes; a group that nobody ends; a varint without end; a string that is not UTF-8.
 GARBAGE = [b"\x0a\xff", b"\x0b", b"\xff" * 11, b"\x0a\x06\x1a\x04\x0a\x02\xc3\x28"]
 
 
 async def test_case_34_garbage_ends_its_stream_alone(
     channel: grpc.aio.Channel, stream: Attachment, exchange: Exchange
 ) -> None:
-    """What is no protobuf: INVALID_ARGUMENT of a stream. Of a unary call it is gRPC's own UNIMPLEMENTED: docs/errors.md."""
+    """INVALID_ARGUMENT of a stream; of a unary call, which gRPC parses, its own UNIMPLEMENTED: docs/errors.md."""
     await stream.open(1, Open(target=Target(url=f"{exchange.ws}/echo")))
     for garbage in GARBAGE:
         call: grpc.aio.UnaryStreamMultiCallable[bytes, bytes] = channel.unary_stream(ATTACH)
