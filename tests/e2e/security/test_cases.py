@@ -14,7 +14,7 @@ NAMED_OTHERWISE = {1, 2, 3, 4, 5}
 DEFINITION = re.compile(r"^(?:async )?def (test_\w+)\(", re.MULTILINE)
 
 
-def tests() -> dict[str, Path]:
+def defined() -> dict[str, Path]:
     """Every end-to-end test, and its file."""
     return {
         name: path.relative_to(ROOT)
@@ -42,12 +42,12 @@ def documented() -> dict[int, set[str]]:
 
 
 def test_each_case_has_a_test_named_after_it() -> None:
-    named = {case_of(name) for name in tests()} - {0}
+    named = {case_of(name) for name in defined()} - {0}
     assert named == set(CASES) - MISSING - NAMED_OTHERWISE
 
 
 def test_the_page_lists_the_tests() -> None:
-    page, existing = documented(), tests()
+    page, existing = documented(), defined()
     assert set(page) == set(CASES)
     for case, listed in page.items():
         assert listed <= set(existing), f"case {case}"
