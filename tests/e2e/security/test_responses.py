@@ -25,8 +25,6 @@ from tests.e2e.http_peer import Wire, http_peer
 from tests.e2e.processes import Exchange, Gateway
 from tests.e2e.security.ways import once, opening_refused, request_refused, session_refused
 
-pytestmark = pytest.mark.bad_input
-
 MIB = 1 << 20
 SMUGGLED = b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nsmuggled"
 
@@ -50,6 +48,7 @@ DOUBTFUL = {
 }
 
 
+@pytest.mark.bad_input
 async def test_case_25_a_doubtful_end_is_no_answer(channel: grpc.aio.Channel) -> None:
     """DATA_LOSS, by docs/errors.md. Its connection is closed, and nobody gets what lay behind."""
 
@@ -72,6 +71,7 @@ async def test_case_25_a_doubtful_end_is_no_answer(channel: grpc.aio.Channel) ->
         assert len(server.wires) == 2 * len(DOUBTFUL), "each request had a connection of its own"
 
 
+@pytest.mark.bad_input
 @pytest.mark.parametrize("framing", [FIVE, CHUNKED])
 async def test_case_25_bytes_behind_a_body_answer_nobody(channel: grpc.aio.Channel, framing: str) -> None:
     """The answer before them is whole and delivered; its connection carries no other request."""
@@ -87,6 +87,7 @@ async def test_case_25_bytes_behind_a_body_answer_nobody(channel: grpc.aio.Chann
         assert len(server.wires) == 20
 
 
+@pytest.mark.bad_input
 async def test_case_25_a_doubtful_upgrade_is_refused(channel: grpc.aio.Channel) -> None:
     """A session's upgrade that is answered with such a head opens nothing, and its connection is closed."""
 
