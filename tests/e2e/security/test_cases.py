@@ -7,9 +7,9 @@ from tests.e2e.processes import ROOT
 
 CASES = range(1, 36)
 # Not written yet, here or under another name: who writes one takes its number out, and into the page.
-MISSING = {6, 7, 8, 9, 10, 11, 12}
-# Older than the list, so under names of their own.
-NAMED_OTHERWISE = {1, 2, 3, 4, 5}
+MISSING = {6, 7}
+# Their tests are elsewhere, under names of their own.
+NAMED_OTHERWISE = {1, 2, 3, 4, 5, 8, 9, 10, 11, 12}
 
 DEFINITION = re.compile(r"^(?:async )?def (test_\w+)\(", re.MULTILINE)
 
