@@ -1,0 +1,170 @@
+"""Security case 35: an order goes out once, however eager the client's gRPC is to try again."""
+
+import asyncio
+import json
+from typing import Any
+
+import grpc
+import pytest
+
+import fairlead
+from tests.e2e.attach import status_of
+from tests.e2e.conftest import StartGateway
+from tests.e2e.http_calls import Failed, ask, asking, begin
+from tests.e2e.processes import Exchange, Gateway, eventually
+
+# What would stop a client's gRPC: grpc-retry-pushback-ms of -1 in the trailers, or initial metadata before them.
+NO_PUSHBACK = "a failure whose phase is not NOT_SENT comes without a word to gRPC that it is not to be tried again"
+
+EVERY_CODE = [
+    code.name for code in grpc.StatusCode if code not in (grpc.StatusCode.OK, grpc.StatusCode.INVALID_ARGUMENT)
+]
+# After the order has arrived: what the exchange does.
+ENDS: dict[str, dict[str, Any]] = {
+    "reset": {"kind": "reset_response_at", "byte": 0},
+    "end": {"kind": "close_response_at", "byte": 0},
+    "cut": {"kind": "close_response_at", "byte": 20},
+    "silence": {"kind": "never_answer"},
+}
+
+
+def eager(*codes: str, pause: float = 0.01) -> list[tuple[str, Any]]:
+    """Channel options: five attempts at every method that ends with one of these."""
+    policy = {
+        "maxAttempts": 5,
+        "initialBackoff": f"{pause}s",
+        "maxBackoff": f"{pause}s",
+        "backoffMultiplier": 1,
+        "retryableStatusCodes": list(codes),
+    }
+    return [
+        ("grpc.service_config", json.dumps({"methodConfig": [{"name": [{}], "retryPolicy": policy}]})),
+        ("grpc.enable_retries", 1),
+        ("grpc.use_local_subchannel_pool", 1),
+    ]
+
+
+async def placed(exchange: Exchange) -> dict[str, int]:
+    """How often each order was received whole."""
+    orders: dict[str, int] = (await exchange.http_summary())["orders"]
+    return orders
+
+
+async def order(address: str, exchange: Exchange, codes: list[str], end: str) -> Failed:
+    """One order over a channel that tries again."""
+    async with grpc.aio.insecure_channel(address, eager(*codes)) as channel:
+        request = asking(f"{exchange.http}/order?id=one", "POST", timeout=1 if end == "silence" else 30, body=b"one")
+        result = await ask(channel, request)
+    assert isinstance(result, Failed), result
+    return result
+
+
+ORDERS = 10
+AT_ONCE = fairlead.Reconnect(initial_backoff=0.01, max_backoff=0.01)
+UNKNOWN_ENDS = {
+    "reset": ("UNKNOWN", "CONNECTION_LOST", "SENT_NO_REPLY"),
+    "end": ("UNKNOWN", "CONNECTION_LOST", "SENT_NO_REPLY"),
+    "cut": ("DATA_LOSS", "CONNECTION_LOST", "REPLIED"),
+    "silence": ("DEADLINE_EXCEEDED", "REQUEST_TIMEOUT", "SENT_NO_REPLY"),
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+async def test_case_35_a_retry_policy_for_what_is_unavailable_sends_no_order_twice(
+    gateway: Gateway, exchange: Exchange, end: str
+) -> None:
+    """The usual policy. An order that the exchange may have is never UNAVAILABLE: it is told, and not tried again."""
+    await exchange.http_fault(count=100, **ENDS[end])
+    failed = await order(gateway.address, exchange, ["UNAVAILABLE"], end)
+    assert (failed.code, *failed.words) == UNKNOWN_ENDS[end]
+    assert await placed(exchange) == {"one": 1}
+
+
+@pytest.mark.xfail(strict=True, reason=f"{NO_PUSHBACK}: gRPC's client sends it again, five times in all")
+@pytest.mark.parametrize("end", ENDS)
+async def test_case_35_a_retry_policy_for_everything_sends_no_order_twice(
+    gateway: Gateway, exchange: Exchange, end: str
+) -> None:
+    """A policy that names UNKNOWN and the like, too."""
+    await exchange.http_fault(count=100, **ENDS[end])
+    failed = await order(gateway.address, exchange, EVERY_CODE, end)
+    assert (failed.code, *failed.words) == UNKNOWN_ENDS[end]
+    assert await placed(exchange) == {"one": 1}
+
+
+async def test_case_35_a_gateway_that_dies_with_an_order_leaves_it_unknown(
+    start_gateway: StartGateway, exchange: Exchange
+) -> None:
+    """The Python client turns gRPC's retries off, whatever it finds: OutcomeUnknown, and the exchange saw one."""
+    gateway = start_gateway()
+    await exchange.http_fault("never_answer", count=100)
+    async with fairlead.connect(gateway.address) as client:
+        sending = asyncio.create_task(client.http.post(f"{exchange.http}/order?id=one", body=b"one"))
+
+        async def arrived() -> bool:
+            return await placed(exchange) == {"one": 1}
+
+        await eventually(arrived, "the exchange has the order")
+        gateway.kill()
+        gateway.start()
+        with pytest.raises(fairlead.OutcomeUnknown) as unknown:
+            await sending
+        assert unknown.value.may_have_been_sent
+    async with fairlead.connect(gateway.address) as client:
+        assert await client.sessions() == [], "the new one is there"
+    assert await placed(exchange) == {"one": 1}
+
+
+@pytest.mark.xfail(strict=True, reason="a Send has no initial metadata before its end, so gRPC may still try it again")
+async def test_case_35_a_retry_policy_sends_no_order_to_the_next_gateway(
+    start_gateway: StartGateway, exchange: Exchange
+) -> None:
+    """The usual policy, and the gateway dies with the order: gRPC's own UNAVAILABLE, which this policy takes up."""
+    gateway = start_gateway()
+    await exchange.http_fault("never_answer", count=1)
+    async with grpc.aio.insecure_channel(gateway.address, eager("UNAVAILABLE", pause=1)) as channel:
+        request = asking(f"{exchange.http}/order?id=one", "POST", body=b"one")
+        sending = asyncio.create_task(status_of(begin(channel, request)))
+
+        async def arrived() -> bool:
+            return await placed(exchange) == {"one": 1}
+
+        await eventually(arrived, "the exchange has the order")
+        gateway.kill()
+        gateway.start()
+        status = await sending
+    assert await placed(exchange) == {"one": 1}
+    assert (status.code, status.failure) == (grpc.StatusCode.UNAVAILABLE, None)
+
+
+async def test_case_35_a_session_sends_no_order_twice(gateway: Gateway, exchange: Exchange) -> None:
+    """Orders as frames, each while its transport is reset: one outcome each, and no later transport sends it again."""
+    unsent: set[int] = set()
+    async with (
+        fairlead.connect(gateway.address) as client,
+        client.websocket(f"{exchange.ws}/idle?tag=orders", name="orders", reconnect=AT_ONCE) as session,
+    ):
+
+        async def place(number: int) -> None:
+            try:
+                await session.send(f"order {number}.")
+            except fairlead.SendFailed:
+                unsent.add(number)
+            except fairlead.OutcomeUnknown:
+                pass  # The exchange may have it, once.
+
+        for number in range(ORDERS):
+            await asyncio.gather(place(number), exchange.fault("reset", {"target": "tag=orders"}))
+
+            async def again(transports: int = number + 2) -> bool:
+                records = await exchange.connections("tag=orders")
+                return len(records) == transports and session.state is fairlead.SessionState.OPEN
+
+            await eventually(again, "another transport is open")
+    received = ""
+    for record in await exchange.connections("tag=orders"):
+        received += str((await exchange.connection(record["id"]))["frames"])
+    counts = {number: received.count(f"order {number}.") for number in range(ORDERS)}
+    print(f"{sum(counts.values())} arrived, {len(unsent)} not sent")
+    assert max(counts.values()) == 1
+    assert not [number for number in unsent if counts[number]]
