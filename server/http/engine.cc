@@ -36,6 +36,7 @@ Result<void> HttpEngine::Admit(const HttpRequest& request) const {
 
 HttpEngine::UnderWay HttpEngine::Send(const std::string& identity, HttpRequest request, Done done) {
   if (auto admitted = Admit(request); !admitted) {
+    ++around_.totals.measures.requests[0];
     done(std::unexpected(admitted.error()));
     return UnderWay(nullptr);
   }
@@ -75,6 +76,12 @@ void HttpEngine::Relaxed() {
       std::exchange(engine->drained_, nullptr)();
     }
   });
+}
+
+std::vector<HttpEngine::PoolView> HttpEngine::Pools() const {
+  std::vector<PoolView> views;
+  for (const auto& [key, pool] : pools_) views.push_back({key.first, key.second, pool->counts()});
+  return views;
 }
 
 void HttpEngine::Drain(std::function<void()> done) {

@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "http/pool.h"
 #include "http/request.h"
@@ -41,6 +42,12 @@ class HttpEngine {
   void Drain(std::function<void()> done);
 
   const HttpOptions& options() const { return options_; }
+  struct PoolView {
+    const std::string& identity;
+    const std::string& origin;
+    PoolCounts counts;
+  };
+  std::vector<PoolView> Pools() const;
   const HttpTotals& totals() const { return around_.totals; }
 
  private:

@@ -11,6 +11,7 @@ AttachStream* AttachStream::Begin(Result<std::string> identity, Streams& streams
                                   grpc::CallbackServerContext& context) {
   const std::shared_ptr<AttachStream> stream(new AttachStream(streams, context));
   stream->self_ = stream;
+  streams.rpcs().StreamBegan(Rpc::kAttach);
   streams.timers().Post([stream, identity = std::move(identity)] {
     if (stream->ended_) return;  // Cancelled before it began.
     if (!identity) return stream->End(ToStatus(identity.error()));
@@ -65,6 +66,7 @@ void AttachStream::OnWriteDone(bool /*ok*/) {
   // A failed write means a broken stream: OnCancel tells.
   streams_.timers().Post([self = shared_from_this()] {
     self->outgoing_.Clear();
+    if (self->oldest_) self->streams_.measures().added_latency.Observe(self->write_began_ - *self->oldest_);
     if (self->channels_) self->channels_->Wrote();
   });
 }
@@ -93,7 +95,11 @@ void AttachStream::Drained() {
 
 void AttachStream::Write(const grpc::ByteBuffer& message) {
   outgoing_ = message;  // Shares the slices.
-  streams_.flusher().Run([self = shared_from_this()] { self->StartWrite(&self->outgoing_); });
+  oldest_ = channels_->oldest_live();
+  streams_.flusher().Run([self = shared_from_this()] {
+    self->write_began_ = self->streams_.timers().WallNow();
+    self->StartWrite(&self->outgoing_);
+  });
 }
 
 void AttachStream::Finished(const Failure* why) {
@@ -114,6 +120,7 @@ void AttachStream::Drain(WallTime deadline) {
 
 void AttachStream::End(grpc::Status status) {
   if (std::exchange(ended_, true)) return;
+  streams_.rpcs().StreamEnded(Rpc::kAttach, status.error_code());
   streams_.Leave(*this);
   channels_.reset();
   streams_.flusher().Run([self = shared_from_this(), status = std::move(status)] {

@@ -19,9 +19,9 @@ class SendCall final : public grpc::ServerUnaryReactor, public std::enable_share
   void Begin(const Result<std::string>& identity, const v1::SendRequest& request,
              std::chrono::system_clock::time_point deadline) {
     self_ = shared_from_this();
-    if (!identity) return Finish(ToStatus(identity.error()));
+    if (!identity) return FinishWith(ToStatus(identity.error()));
     auto parsed = ParseSendRequest(request, face_.limits, face_.engine.options(), Remaining(deadline));
-    if (!parsed) return Finish(ToStatus(parsed.error()));
+    if (!parsed) return FinishWith(ToStatus(parsed.error()));
     names_ = std::move(parsed->response_header_names);
     face_.timers.Post([self = shared_from_this(), identity = *identity, asked = std::move(parsed->request)]() mutable {
       if (self->cancelled_) return self->End(grpc::Status::CANCELLED);
@@ -61,10 +61,16 @@ class SendCall final : public grpc::ServerUnaryReactor, public std::enable_share
   void End(grpc::Status status) {
     if (std::exchange(ended_, true)) return;
     if (status.error_code() == grpc::StatusCode::CANCELLED) under_way_.reset();
-    face_.flusher.Run([self = shared_from_this(), status = std::move(status)] { self->Finish(status); });
+    face_.flusher.Run([self = shared_from_this(), status = std::move(status)] { self->FinishWith(status); });
+  }
+  // Once, on any thread.
+  void FinishWith(const grpc::Status& status) {
+    face_.rpcs.Ended(Rpc::kSend, status.error_code(), face_.timers.Now() - began_);
+    Finish(status);
   }
 
   const HttpFace& face_;
+  const SteadyTime began_ = face_.timers.Now();
   v1::SendResponse& response_;
   std::vector<std::string> names_;
   std::shared_ptr<SendCall> self_;
@@ -74,7 +80,9 @@ class SendCall final : public grpc::ServerUnaryReactor, public std::enable_share
   bool ended_ = false;
 };
 
-grpc::Status NotInThisVersion(const std::string& method) {
+grpc::Status NotInThisVersion(const std::string& method, RpcMeasures& rpcs, Rpc rpc) {
+  rpcs.StreamBegan(rpc);
+  rpcs.StreamEnded(rpc, grpc::StatusCode::UNIMPLEMENTED);
   return ToStatus({Reason::kNotImplemented, Phase::kNotSent, method + ": is not possible in this version"});
 }
 
@@ -90,12 +98,12 @@ grpc::ServerUnaryReactor* HttpServiceImpl::Send(grpc::CallbackServerContext* con
 
 grpc::Status HttpServiceImpl::Pipeline(
     grpc::ServerContext* /*context*/, grpc::ServerReaderWriter<v1::PipelineResponse, v1::PipelineRequest>* /*stream*/) {
-  return NotInThisVersion("HttpService.Pipeline");
+  return NotInThisVersion("HttpService.Pipeline", face_.rpcs, Rpc::kPipeline);
 }
 
 grpc::Status HttpServiceImpl::Download(grpc::ServerContext* /*context*/, const v1::DownloadRequest* /*request*/,
                                        grpc::ServerWriter<v1::DownloadResponse>* /*writer*/) {
-  return NotInThisVersion("HttpService.Download");
+  return NotInThisVersion("HttpService.Download", face_.rpcs, Rpc::kDownload);
 }
 
 }  // namespace fairlead

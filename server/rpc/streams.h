@@ -7,6 +7,7 @@
 #include <set>
 #include <utility>
 
+#include "base/measures.h"
 #include "policy/flush.h"
 #include "rpc/flusher.h"
 #include "session/registry.h"
@@ -54,11 +55,14 @@ class Streams {
     when_empty_ = std::move(callback);
   }
 
+  size_t size() const { return members_.size(); }
   Registry& registry() { return registry_; }
   Timers& timers() { return timers_; }
   const Limits& limits() const { return limits_; }
   Flush::Batch batch() const { return batch_; }
   Flusher& flusher() { return flusher_; }
+  AdapterMeasures& measures() { return measures_; }
+  RpcMeasures& rpcs() { return rpcs_; }
 
  private:
   Registry& registry_;
@@ -66,6 +70,8 @@ class Streams {
   const Limits& limits_;
   const Flush::Batch batch_;
   Flusher flusher_;
+  AdapterMeasures measures_;
+  RpcMeasures rpcs_;
   std::set<Member*> members_;
   std::function<void()> when_empty_;
   bool draining_ = false;

@@ -10,6 +10,7 @@ namespace fairlead {
 TailStream* TailStream::Begin(Result<std::string> identity, const v1::TailRequest& request, Streams& streams) {
   const std::shared_ptr<TailStream> stream(new TailStream(streams, request));
   stream->self_ = stream;
+  streams.rpcs().StreamBegan(Rpc::kTail);
   streams.timers().Post([stream, identity = std::move(identity)] {
     identity ? stream->Join(*identity) : stream->End(ToStatus(identity.error()));
   });
@@ -98,6 +99,7 @@ void TailStream::OnDone() { self_.reset(); }
 
 void TailStream::End(grpc::Status status) {
   if (std::exchange(ended_, true)) return;
+  streams_.rpcs().StreamEnded(Rpc::kTail, status.error_code());
   streams_.Leave(*this);
   subscription_.reset();
   streams_.flusher().Run([self = shared_from_this(), status = std::move(status)] { self->Finish(status); });

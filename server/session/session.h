@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/limits.h"
+#include "base/measures.h"
 #include "policy/copies.h"
 #include "policy/journal.h"
 #include "policy/lifecycle.h"
@@ -35,6 +36,7 @@ struct Surroundings {
   size_t send_queue_bytes = 0;                  // Of all outboxes.
   std::function<void()> reclaim_journals = {};  // Called when journal_bytes exceeds its limit.
   JournalDirectory* directory = nullptr;        // Null: journals are in memory alone.
+  SessionMeasures measures = {};
 };
 
 // Loop thread. Owned by the registry while it lives, and by its subscriptions until they have read its end.
@@ -72,6 +74,7 @@ class Session final : public std::enable_shared_from_this<Session>, private Leg:
   // For subscriptions. When the last one has left, the session closes, at once or after its linger.
   void Join(Subscription& subscription);
   void Leave(Subscription& subscription);
+  SessionMeasures& measures() const { return around_.measures; }
 
   // For the registry: the journal gives up old entries.
   void ShrinkJournal(size_t bytes);
@@ -122,6 +125,7 @@ class Session final : public std::enable_shared_from_this<Session>, private Leg:
   void ReadBegins() override;
   void ReadEnds() override;
   void Received(Leg& leg, FrameKind kind, std::string_view payload, WallTime heard) override;
+  void HeartbeatAnswered(Duration round_trip) override { around_.measures.heartbeat_round_trip.Observe(round_trip); }
   void Ponged(std::string_view payload, Duration round_trip) override;
   void Written(Leg& leg, const Outgoing& item) override;
   void OutboxChanged() override;
@@ -129,6 +133,8 @@ class Session final : public std::enable_shared_from_this<Session>, private Leg:
 
   void Enter(StateChange change);
   void Announce(const StateChange& change);
+  void Count(const StateChange& change);
+  void CountReconnect(uint64_t generation, Reason reason);
   void RetryDue();
   void Connect();
   void End(const Failure& cause);
@@ -225,6 +231,8 @@ class Session final : public std::enable_shared_from_this<Session>, private Leg:
   std::vector<Subscription*> subscriptions_;
   bool is_new_ = true;
   Counts counts_;
+  State counted_state_ = State::kConnecting;
+  std::optional<SteadyTime> lost_at_;  // Since when it has not been OPEN again.
   std::optional<Failure> last_failure_;
   std::optional<Duration> heartbeat_round_trip_;  // Of transports that have ended.
   size_t counted_journal_bytes_ = 0;              // What the surroundings have counted of this session.
