@@ -148,7 +148,7 @@ async def test_when_certificates_end(serve: Serve, papers: Papers) -> None:
     # Nobody: each RPC is counted, whoever calls.
     async with channel_to(gateway, papers) as channel:
         assert isinstance(await ask(channel, asking("http://127.0.0.1:1/")), Failed)
-    assert (await scrape(gateway))['rpcs_total{rpc="Send",code="UNAUTHENTICATED"}'] == 1
+    await until(gateway, 'rpcs_total{rpc="Send",code="UNAUTHENTICATED"}', 1)
 
 
 async def test_every_metric_is_documented_and_every_documented_one_is_there(serve: Serve) -> None:

@@ -18,8 +18,6 @@ TEST(HttpMeasuresOfRequests, EachIsOfOneClass) {
   bed.limits.requests = 1;
   bed.Sent(GetApi());
   bed.Ask(GetApi());  // Refused: one is under way.
-  bed.connector.Accept();
-  bed.time.Settle();
   bed.time.Advance(30ms);
   bed.Answer(bed.peer());
   bed.asked()[0]->Drop();
@@ -30,6 +28,7 @@ TEST(HttpMeasuresOfRequests, EachIsOfOneClass) {
   EXPECT_EQ(measures.total.sum(), 30ms);
   // Only the first needed a connection.
   EXPECT_EQ(Total(measures.connect), 1u);
+  EXPECT_EQ(measures.connect.sum(), 2ms);
   EXPECT_EQ(Total(measures.pool_wait), 2u);
 }
 

@@ -67,7 +67,9 @@ struct InProcess {
   const Limits limits;
   HttpEngine engine{connector, timers, limits, HttpOptions{}};
   Flusher flusher;
-  HttpServiceImpl service{Identity("dev"), {.engine = engine, .timers = timers, .limits = limits, .flusher = flusher}};
+  RpcMeasures rpcs;
+  HttpServiceImpl service{Identity("dev"),
+                          {.engine = engine, .timers = timers, .limits = limits, .flusher = flusher, .rpcs = rpcs}};
   std::unique_ptr<grpc::Server> server = grpc::ServerBuilder().RegisterService(&service).BuildAndStart();
   std::unique_ptr<v1::HttpService::Stub> stub =
       v1::HttpService::NewStub(server->InProcessChannel(grpc::ChannelArguments()));
