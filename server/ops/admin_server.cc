@@ -17,6 +17,7 @@
 #include <optional>
 #include <utility>
 
+#include "base/limits.h"
 #include "base/log.h"
 
 namespace fairlead {
@@ -37,7 +38,7 @@ constexpr uint32_t kRequestBytes = 8 * 1024;
 constexpr auto kPatience = std::chrono::seconds(10);
 constexpr auto kAnswerTime = std::chrono::seconds(5);
 constexpr auto kFarewell = std::chrono::seconds(1);
-constexpr size_t kFarewellBytes = 64 * 1024;
+constexpr size_t kFarewellBytes = 64 * kKiB;
 // After an accept that failed for want of descriptors or memory.
 constexpr auto kAcceptPause = std::chrono::milliseconds(100);
 
@@ -48,7 +49,7 @@ constexpr auto kPolicy =
 
 // A page that has been asked for an answer.
 struct Waiting {
-  explicit Waiting(Executor executor) : timer(executor) {}
+  explicit Waiting(const Executor& executor) : timer(executor) {}
   SteadyTimer timer;
   std::optional<AdminServer::Reply> reply;
 };

@@ -1,6 +1,9 @@
 """The admin port: probes, and what it does to clients that are rude."""
 
 import asyncio
+import contextlib
+import os
+import random
 import re
 import signal
 
@@ -12,7 +15,7 @@ from tests.e2e.admin_port import ADMIN, admin_of, converse, get
 from tests.e2e.attach import Attachment, connected, sessions_of
 from tests.e2e.callers import Serve
 from tests.e2e.conftest import StartGateway
-from tests.e2e.processes import Exchange, Gateway, eventually, run
+from tests.e2e.processes import PATIENCE_S, Exchange, Gateway, eventually, run
 
 
 @pytest.fixture
@@ -125,3 +128,42 @@ async def test_idle_connections_make_room_for_a_probe(watched: Gateway) -> None:
 
 def test_no_admin_port_unless_it_is_configured(gateway: Gateway) -> None:
     assert "admin=" not in gateway.ready_line
+
+
+async def test_rude_clients_harm_nobody(watched: Gateway, seed: int) -> None:
+    """Many at once, each in a way of its own; some go in the middle of an answer."""
+    host, port = admin_of(watched).rsplit(":", 1)
+    chance = random.Random(seed)
+    paths = ["/", "/metrics", "/status.json", "/readyz", "/healthz", "/none"]
+    files = len(os.listdir(f"/proc/{watched.pid}/fd"))
+
+    async def visit(path: str, part: float, pause: float, reads: int, times: int) -> None:
+        with contextlib.suppress(OSError):
+            reader, writer = await asyncio.open_connection(host, int(port))
+            asked = f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode() * times
+            writer.write(asked[: int(len(asked) * part)])
+            await asyncio.sleep(pause)  # A stimulus.
+            if reads and part == 1:
+                await asyncio.wait_for(reader.read(reads), PATIENCE_S)
+            writer.transport.abort() if chance.random() < 0.5 else writer.close()
+
+    for _ in range(20):
+        await asyncio.gather(
+            *(
+                visit(
+                    chance.choice(paths),
+                    chance.choice([0, 0.5, 1, 1]),
+                    chance.random() / 50,
+                    chance.choice([0, 1, 4096]) if chance.random() < 0.2 else 0,
+                    chance.choice([1, 1, 3, 100]),
+                )
+                for _ in range(30)
+            )
+        )
+        assert (await get(watched, "/healthz")).status == 200
+    await becomes_ready(watched)
+
+    def closed() -> bool:
+        return len(os.listdir(f"/proc/{watched.pid}/fd")) <= files + 8
+
+    await eventually(closed, "what they opened is closed")
