@@ -66,6 +66,7 @@ class Validation {
     ConvertFlush(file.flush(), config);
     ConvertHttp(file.http(), config);
     ConvertJournalDirectory(file.journal_directory(), config.journal_directory);
+    if (file.has_admin()) config.admin = ConvertAdmin(file.admin());
     if (file.log().level() != proto::Log::LEVEL_UNSPECIFIED) {
       config.log_level = static_cast<Level>(file.log().level());  // The values are the same; a test compares them.
     }
@@ -248,6 +249,28 @@ class Validation {
     cap(file.has_max_send_queue_bytes(), file.max_send_queue_bytes(), "max_send_queue_bytes",
         policy.max_send_queue_bytes);
     return policy;
+  }
+
+  TcpAddress ConvertAdmin(const proto::Admin& file) {
+    const std::string& text = file.address();
+    const std::size_t colon = text.rfind(':');
+    std::string host = text.substr(0, colon);
+    const bool bracketed = host.starts_with('[') && host.ends_with(']');
+    if (bracketed) host = host.substr(1, host.size() - 2);
+    const auto address = colon == std::string::npos ? std::nullopt : IpAddress::Parse(host);
+    const std::string port = text.substr(std::min(text.size(), colon + 1));
+    const bool digits = !port.empty() && port.size() <= 5 && std::ranges::all_of(port, absl::ascii_isdigit);
+    if (text.empty()) {
+      errors_.Add("admin.address", "is missing; expected an IP address and a port, as \"127.0.0.1:7071\"");
+    } else if (!address || address->is_v4 == bracketed || !digits || std::stoul(port) > 65535) {
+      errors_.Add("admin.address", "wrong value \"" + text +
+                                       "\"; expected an IP address and a port, as \"127.0.0.1:7071\" or \"[::1]:0\"");
+    } else {
+      if (std::stoul(port) != 0)
+        CheckUnique("tcp " + address->Text() + " " + std::to_string(std::stoul(port)), "admin.address");
+      return {.host = address->Text(), .port = static_cast<std::uint16_t>(std::stoul(port))};
+    }
+    return {};
   }
 
   static bool IsLoopback(const IpAddress& address) {

@@ -58,6 +58,7 @@ struct Config {
   JournalDirectoryOptions journal_directory;
   Level log_level = Level::kInfo;
   bool reflection = false;
+  std::optional<TcpAddress> admin;                      // On any address, without TLS.
   Duration shutdown_timeout = std::chrono::seconds(5);  // 0: at once.
 
   // For telling what a later file changes: the file as it was read, and each field that is given in it, or in one of

@@ -24,6 +24,7 @@
 #include "net/dial.h"
 #include "net/loop.h"
 #include "net/tls.h"
+#include "ops/admin.h"
 #include "policy/access.h"
 #include "reload.h"
 #include "rpc/gateway.h"
@@ -155,6 +156,20 @@ int Run(const Config& config, const std::string& file) {
     return Reload::Ended{.sessions = sessions, .streams = streams.Recheck()};
   });
 
+  std::unique_ptr<Admin> admin;
+  if (config.admin) {
+    auto server = AdminServer::Listen(config.admin->host, config.admin->port);
+    if (!server) return fail(server.error());
+    Admin::Facts facts{.version = FAIRLEAD_VERSION, .certificate_files = {}, .check_serving = [&gateway](auto told) {
+                         gateway.CheckServing(std::move(told));
+                       }};
+    for (const Config::Listener& each : config.listeners) {
+      if (const auto listener_tls = TlsOf(each)) facts.certificate_files.push_back(listener_tls->certificate_file);
+    }
+    const Shown shown{registry, http, streams.measures(), streams.rpcs(), config.limits};
+    admin = std::make_unique<Admin>(std::move(*server), loop, shown, std::move(facts));
+  }
+
   // Down: tell adapters, close sessions, let the last events be read, then end what is left.
   std::thread ending;
   boost::asio::signal_set signals(loop.context(), SIGTERM, SIGINT);
@@ -178,6 +193,7 @@ int Run(const Config& config, const std::string& file) {
          {"requests", http.totals().requests},
          {"timeout", config.shutdown_timeout}});
     const WallTime deadline = loop.WallNow() + config.shutdown_timeout;
+    if (admin) admin->Drain();
     gateway.StopAccepting();
     streams.Drain(deadline);
     // Every stream has its last events and its status, every request its answer; what else is open (a Watch of health)
@@ -190,7 +206,8 @@ int Run(const Config& config, const std::string& file) {
     timeout->At(loop.Now() + config.shutdown_timeout, [&end, deadline] { end(deadline); });
   });
 
-  std::cout << "fairlead ready " << gateway.addresses() << std::endl;
+  if (admin) admin->Run();
+  std::cout << "fairlead ready " << gateway.addresses() << (admin ? " admin=" + admin->address() : "") << std::endl;
   loop.Run();
   ending.join();
   Log(Level::kInfo, "gateway.stopped");

@@ -10,6 +10,8 @@
 #include <mutex>
 #include <utility>
 
+#include "base/log_limit.h"
+
 namespace fairlead {
 namespace {
 
@@ -17,6 +19,7 @@ std::atomic<Level> g_level = Level::kInfo;
 
 struct Sink {
   std::mutex mutex;
+  LogLimit limit;
   std::function<void(std::string_view)> replacement;
 };
 
@@ -99,24 +102,28 @@ void LogField::AppendTo(std::string& line) const {
 
 void Log(Level level, std::string_view event, std::initializer_list<LogField> fields) {
   if (!LogEnabled(level)) return;
-  std::string line = absl::FormatTime("%Y-%m-%dT%H:%M:%E6SZ", absl::Now(), absl::UTCTimeZone());
-  line += ' ';
-  line += LevelName(level);
-  line += ' ';
-  line += event;
+  const std::string time = absl::FormatTime("%Y-%m-%dT%H:%M:%E6SZ ", absl::Now(), absl::UTCTimeZone());
+  std::string text = LevelName(level);
+  text += ' ';
+  text += event;
   for (const LogField& field : fields) {
-    line += ' ';
-    field.AppendTo(line);
+    text += ' ';
+    field.AppendTo(text);
   }
 
   Sink& sink = TheSink();
   const std::lock_guard lock(sink.mutex);
   if (sink.replacement) {
-    sink.replacement(line);
+    sink.replacement(time + text);
     return;
   }
-  line += '\n';
-  WriteToStandardError(line);
+  sink.limit.Came(text, std::chrono::steady_clock::now(), [&time](std::string_view equal, uint64_t suppressed) {
+    std::string line = time;
+    line += equal;
+    if (suppressed > 0) line += " suppressed=" + std::to_string(suppressed);
+    line += '\n';
+    WriteToStandardError(line);
+  });
 }
 
 void SetLogLevel(Level level) { g_level.store(level, std::memory_order_relaxed); }

@@ -1,5 +1,6 @@
 #include "http/call.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "http/pool.h"
@@ -79,6 +80,20 @@ void Call::Abandon() {
   }
 }
 
+void Call::Count(const Result<HttpResponse>& outcome) const {
+  HttpMeasures& measures = around_.totals.measures;
+  ++measures.requests[outcome ? std::min(outcome->status / 100, 5u) : 0];
+  if (!outcome) return;
+  measures.pool_wait.Observe(outcome->timing.pool_wait);
+  measures.first_byte.Observe(outcome->timing.first_byte);
+  measures.total.Observe(outcome->timing.total);
+  const auto& made = outcome->timing.connection;
+  if (!made) return;
+  measures.resolve.Observe(made->resolve);
+  measures.connect.Observe(made->connect);
+  if (made->tls) measures.tls.Observe(*made->tls);
+}
+
 // Each request comes by here once, whatever becomes of it.
 void Call::Finish(Result<HttpResponse> outcome) {
   const auto self = shared_from_this();
@@ -86,6 +101,7 @@ void Call::Finish(Result<HttpResponse> outcome) {
   pool_ = nullptr;
   timeout_->Cancel();
   if (wait_) wait_->Cancel();
+  Count(outcome);
   if (const auto done = std::exchange(done_, nullptr)) done(std::move(outcome));
 }
 

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "base/limits.h"
+#include "base/measures.h"
 #include "http/connection.h"
 #include "http/request.h"
 
@@ -20,6 +21,7 @@ struct HttpTotals {
   size_t starved_pools = 0;  // Those that the total of connections has no room for.
   size_t connections = 0;    // Those being made included.
   uint64_t body_bytes = 0;
+  HttpMeasures measures = {};
 };
 
 // Loop thread. Kept by whoever waits for it and by the connection that carries it.
@@ -50,6 +52,7 @@ class Call : public std::enable_shared_from_this<Call> {
 
  private:
   void Finish(Result<HttpResponse> outcome);
+  void Count(const Result<HttpResponse>& outcome) const;
   void WaitExpired();
   void TimedOut();
   Result<void> Grew(size_t body_bytes);

@@ -38,6 +38,7 @@ Result<void> HttpEngine::Admit(const std::string& identity, const HttpRequest& r
 
 HttpEngine::UnderWay HttpEngine::Send(const std::string& identity, HttpRequest request, Done done) {
   if (auto admitted = Admit(identity, request); !admitted) {
+    ++around_.totals.measures.requests[0];
     done(std::unexpected(admitted.error()));
     return UnderWay(nullptr);
   }
@@ -86,6 +87,12 @@ void HttpEngine::Renew() {
     }
   }
   Relaxed();
+}
+
+std::vector<HttpEngine::PoolView> HttpEngine::Pools() const {
+  std::vector<PoolView> views;
+  for (const auto& [key, pool] : pools_) views.push_back({std::get<0>(key), std::get<1>(key), pool->counts()});
+  return views;
 }
 
 void HttpEngine::Drain(std::function<void()> done) {

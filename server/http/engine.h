@@ -7,6 +7,7 @@
 #include <string>
 #include <tuple>
 #include <utility>
+#include <vector>
 
 #include "base/current.h"
 #include "http/pool.h"
@@ -48,6 +49,12 @@ class HttpEngine {
   void Drain(std::function<void()> done);
 
   const HttpOptions& options() const { return options_; }
+  struct PoolView {
+    const std::string& identity;
+    const std::string& origin;
+    PoolCounts counts;
+  };
+  std::vector<PoolView> Pools() const;
   const HttpTotals& totals() const { return around_.totals; }
 
  private:

@@ -100,7 +100,7 @@ Result<void> Access::MayRequest(std::string_view identity, std::string_view http
 Result<void> Access::MayKeep(std::string_view identity, const TargetUrl& url, std::optional<IpAddress> address) const {
   const bool known = rules_.listeners.contains(std::string(identity)) ||
                      std::ranges::any_of(rules_.callers, [&](const Caller& each) { return each.identity == identity; });
-  Result<void> may = known ? MayCall(identity, kAttachMethod)
+  Result<void> may = known ? MayCall(identity, MethodOf(Rpc::kAttach))
                            : NotSent(Reason::kUnauthenticated, "no caller is " + std::string(identity));
   if (may) {
     const auto rule = EgressOf(identity).Allow(url);

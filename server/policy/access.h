@@ -11,19 +11,21 @@
 #include <vector>
 
 #include "base/failure.h"
+#include "base/measures.h"
 #include "policy/callers.h"
 #include "policy/egress.h"
 #include "policy/grants.h"
 
 namespace fairlead {
 
-// Every RPC that a policy can grant; a test compares them with the services.
+// Every RPC that a policy can grant, in the order of Rpc; a test compares them with the services.
 inline constexpr std::array<std::string_view, 11> kMethods = {
     "SessionService.Attach",     "SessionService.Tail",         "SessionService.ListSessions",
     "SessionService.GetSession", "SessionService.CloseSession", "HttpService.Send",
     "HttpService.Pipeline",      "HttpService.Download",        "QuotaService.Acquire",
     "QuotaService.ListQuotas",   "QuotaService.ReportUsage"};
-inline constexpr std::string_view kAttachMethod = kMethods[0];
+static_assert(kMethods.size() == kRpcs);
+constexpr std::string_view MethodOf(Rpc rpc) { return kMethods[static_cast<size_t>(rpc)]; }
 
 // Of fairlead.config.v1.Policy, which documents each.
 struct Policy {

@@ -38,23 +38,22 @@ void Heartbeat::Adopt(const HeartbeatPolicy& policy, SteadyTime now) {
   unanswered_since_.reset();
 }
 
-void Heartbeat::Received(std::string_view payload, SteadyTime now) {
+bool Heartbeat::Received(std::string_view payload, SteadyTime now) {
   if (policy_.keepalive.empty() || !policy_.keepalive(payload)) {
     last_data_ = now;
-  } else if (policy_.what != HeartbeatPolicy::What::kPing) {
-    Answered(now);
+    return false;
   }
+  return policy_.what != HeartbeatPolicy::What::kPing && Answered(now);
 }
 
-void Heartbeat::Pong(SteadyTime now) {
-  if (policy_.what == HeartbeatPolicy::What::kPing) Answered(now);
-}
+bool Heartbeat::Pong(SteadyTime now) { return policy_.what == HeartbeatPolicy::What::kPing && Answered(now); }
 
-void Heartbeat::Answered(SteadyTime now) {
-  if (!unanswered_since_) return;
+bool Heartbeat::Answered(SteadyTime now) {
+  if (!unanswered_since_) return false;
   // What came with the same read as what made us write may bear an earlier time.
   round_trip_ = std::max(now - *unanswered_since_, Duration::zero());
   unanswered_since_.reset();
+  return true;
 }
 
 void Heartbeat::WriteBegan(SteadyTime now) {

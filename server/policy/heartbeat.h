@@ -35,9 +35,9 @@ class Heartbeat {
   // Another policy, as if the transport were new; a write under way still counts.
   void Adopt(const HeartbeatPolicy& policy, SteadyTime now);
 
-  // What happened.
-  void Received(std::string_view payload, SteadyTime now);  // A frame: data, or a keepalive.
-  void Pong(SteadyTime now);
+  // What happened; true: it answered a heartbeat, whose round_trip there is now.
+  bool Received(std::string_view payload, SteadyTime now);  // A frame: data, or a keepalive.
+  bool Pong(SteadyTime now);
   void WriteBegan(SteadyTime now);
   void WriteEnded() { write_began_.reset(); }
 
@@ -62,7 +62,7 @@ class Heartbeat {
   std::optional<Duration> round_trip() const { return round_trip_; }
 
  private:
-  void Answered(SteadyTime now);
+  bool Answered(SteadyTime now);
 
   HeartbeatPolicy policy_;
   SteadyTime next_beat_;

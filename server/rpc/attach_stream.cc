@@ -11,6 +11,7 @@ AttachStream* AttachStream::Begin(const Result<Admission>& admission, Streams& s
                                   grpc::CallbackServerContext& context) {
   const std::shared_ptr<AttachStream> stream(new AttachStream(admission.value_or(Admission{}), streams, context));
   stream->self_ = stream;
+  streams.rpcs().StreamBegan(Rpc::kAttach);
   streams.timers().Post([stream, refused = RefusalOf(admission)] {
     if (stream->ended_) return;  // Cancelled before it began.
     if (refused) return stream->End(ToStatus(*refused));
@@ -65,6 +66,7 @@ void AttachStream::OnWriteDone(bool /*ok*/) {
   // A failed write means a broken stream: OnCancel tells.
   streams_.timers().Post([self = shared_from_this()] {
     self->outgoing_.Clear();
+    if (self->oldest_) self->streams_.measures().added_latency.Observe(self->write_began_ - *self->oldest_);
     if (self->channels_) self->channels_->Wrote();
   });
 }
@@ -99,7 +101,11 @@ void AttachStream::Drained() {
 
 void AttachStream::Write(const grpc::ByteBuffer& message) {
   outgoing_ = message;  // Shares the slices.
-  streams_.flusher().Run([self = shared_from_this()] { self->StartWrite(&self->outgoing_); });
+  oldest_ = channels_->oldest_live();
+  streams_.flusher().Run([self = shared_from_this()] {
+    self->write_began_ = self->streams_.timers().WallNow();
+    self->StartWrite(&self->outgoing_);
+  });
 }
 
 void AttachStream::Finished(const Failure* why) {
@@ -137,6 +143,7 @@ void AttachStream::CutOff() {
 
 void AttachStream::End(grpc::Status status) {
   if (std::exchange(ended_, true)) return;
+  streams_.rpcs().StreamEnded(Rpc::kAttach, status.error_code());
   streams_.Leave(*this);
   channels_.reset();
   streams_.flusher().Run([self = shared_from_this(), status = std::move(status)] {

@@ -14,6 +14,7 @@
 #include <atomic>
 #include <memory>
 #include <mutex>
+#include <optional>
 
 #include "rpc/channels.h"
 #include "rpc/streams.h"
@@ -62,8 +63,10 @@ class AttachStream final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc
   // Messages read but not yet executed; reading pauses at the limit, and whoever executes goes on with it.
   static constexpr int kMaxUnprocessed = 4;
   std::atomic<int> unprocessed_ = 0;
-  int held_back_ = 0;   // Loop only: executed, but not counted as such while too many events wait.
-  bool ended_ = false;  // Loop only.
+  int held_back_ = 0;               // Loop only: executed, but not counted as such while too many events wait.
+  bool ended_ = false;              // Loop only.
+  std::optional<WallTime> oldest_;  // Of what is being written, when its oldest live frame was read.
+  WallTime write_began_;
 
   std::mutex finish_mutex_;  // No read is started once the end is, and nothing is cancelled once gRPC is done.
   bool finishing_ = false;

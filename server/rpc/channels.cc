@@ -280,6 +280,7 @@ void Channels::FlushNow() {
   if (writing_ || finished_) return;
   const bool was_full = Full();
   ResponseEncoder encoder;
+  oldest_live_.reset();
   Encode(encoder);
   flush_.Flushed(timers_.Now());
   if (!waiting_.empty()) flush_.Urgent();
@@ -353,6 +354,7 @@ bool Channels::Take(Channel& channel, ResponseEncoder& encoder) {
       const bool fits = encoder.frames() < batch.frames &&
                         (encoder.empty() || encoder.bytes() + frame->payload.size() <= batch.bytes);
       if (!fits) return true;
+      if (subscription.IsLive()) oldest_live_ = std::min(entry->time, oldest_live_.value_or(entry->time));
       encoder.Frame(channel.number, sequence, *entry);
     } else {
       v1::Event event;

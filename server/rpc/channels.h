@@ -8,6 +8,7 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "base/current.h"
@@ -53,6 +54,8 @@ class Channels {
   void Drain(WallTime deadline);
   // The access has changed: channels that read what is no longer granted end.
   void Recheck();
+  // Of the message that was written last: when its oldest frame was read, of those that are not of the past.
+  std::optional<WallTime> oldest_live() const { return oldest_live_; }
   // So much waits that commands should wait too.
   bool Full() const { return !unexecuted_.empty() || waiting_.size() >= limits_.waiting_events; }
 
@@ -110,6 +113,7 @@ class Channels {
   std::unique_ptr<Timer> stuck_timer_;
   std::optional<SteadyTime> flush_due_;
   SteadyTime write_began_;
+  std::optional<WallTime> oldest_live_;
   bool writing_ = false;
   bool watching_ = false;  // stuck_timer_ is armed.
   bool half_closed_ = false;

@@ -13,6 +13,7 @@
 
 #include "base/log.h"
 #include "rpc/listener_credentials.h"
+#include "rpc/serving_check.h"
 
 namespace fairlead {
 namespace {
@@ -58,7 +59,7 @@ Result<void> Gateway::Serve(std::unique_ptr<Listener> listener, const Identity& 
   }
   served.sessions = std::make_unique<SessionServiceImpl>(identity, streams_);
   served.http = std::make_unique<HttpServiceImpl>(identity, http_);
-  served.quotas = std::make_unique<QuotaServiceImpl>(identity);
+  served.quotas = std::make_unique<QuotaServiceImpl>(identity, streams_.rpcs());
   grpc::ServerBuilder builder;
   served.acceptor = builder.experimental().AddExternalConnectionAcceptor(
       grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD, served.credentials);
@@ -77,16 +78,19 @@ Result<void> Gateway::Serve(std::unique_ptr<Listener> listener, const Identity& 
   if (!served.server) return NotSent(Reason::kTlsFailed, "gRPC does not take the listener; its log says why");
   for (const char* service : {v1::SessionService::service_full_name(), v1::HttpService::service_full_name()})
     served.server->GetHealthCheckService()->SetServingStatus(service, true);
+  if (tls) served.inside = served.server->InProcessChannel({});
   served.listener = std::move(listener);
   Log(Level::kInfo, "listener.open",
       {{"address", served.listener->address()}, {"identity", identity.name()}, {"tls", tls ? "yes" : "no"}});
-  served.listener->Begin(*served.acceptor, {.admit =
-                                                [this] {
-                                                  if (connections_ >= limits_.connections) return false;
-                                                  ++connections_;
-                                                  return true;
-                                                },
-                                            .ended = [this] { --connections_; }});
+  served.listener->Begin(*served.acceptor,
+                         {.admit =
+                              [&measures = streams_.measures(), &limits = limits_] {
+                                const bool room = measures.connections < limits.connections;
+                                room ? ++measures.connections : ++measures.refused_limit;
+                                return room;
+                              },
+                          .ended = [&measures = streams_.measures()] { --measures.connections; },
+                          .failed = [&measures = streams_.measures()] { ++measures.refused_failure; }});
   served_.push_back(std::move(served));
   return {};
 }
@@ -100,6 +104,17 @@ std::string Gateway::addresses() const {
     }
   }
   return text;
+}
+
+void Gateway::CheckServing(std::function<void(std::string)> told) const {
+  std::vector<ServedAt> listeners;
+  for (const Served& served : served_) {
+    listeners.push_back({.address = served.listener->address(),
+                         .is_unix = served.listener->is_unix(),
+                         .tls = served.inside != nullptr,
+                         .inside = served.inside});
+  }
+  fairlead::CheckServing(listeners, std::move(told));
 }
 
 void Gateway::StopAccepting() {

@@ -3,6 +3,7 @@
 
 #include <grpcpp/server.h>
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -27,7 +28,7 @@ class Gateway {
   Gateway(Loop& loop, Streams& streams, HttpEngine& http, const Limits& limits, const Options& options)
       : loop_(loop),
         streams_(streams),
-        http_{.engine = http, .timers = loop, .limits = limits, .flusher = streams.flusher()},
+        http_{.engine = http, .timers = loop, .limits = limits, .flusher = streams.flusher(), .rpcs = streams.rpcs()},
         limits_(limits),
         options_(options) {}
 
@@ -36,6 +37,8 @@ class Gateway {
                      const std::optional<ListenerTls>& tls = std::nullopt);
   // "grpc=127.0.0.1:7070 unix=/run/fairlead.sock"
   std::string addresses() const;
+  // Whether adapters would be served now: as rpc/serving_check. Once all listeners are served. Any thread.
+  void CheckServing(std::function<void(std::string why_not)> told) const;
   // Health says NOT_SERVING and nobody new is accepted. Loop thread.
   void StopAccepting();
   // Ends what still runs at the deadline, and waits for the end. Not the loop thread, which must be running.
@@ -50,6 +53,7 @@ class Gateway {
     std::unique_ptr<QuotaServiceImpl> quotas;
     std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> acceptor;
     std::unique_ptr<grpc::Server> server;
+    std::shared_ptr<grpc::Channel> inside;  // With TLS: as of rpc/serving_check.
   };
 
   Loop& loop_;
@@ -58,7 +62,6 @@ class Gateway {
   const Limits& limits_;
   const Options options_;
   std::vector<Served> served_;
-  uint32_t connections_ = 0;  // Loop only.
 };
 
 }  // namespace fairlead

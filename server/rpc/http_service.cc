@@ -13,20 +13,20 @@ namespace {
 // One Send. Kept by itself until gRPC is done with it, and by what is posted.
 class SendCall final : public grpc::ServerUnaryReactor, public std::enable_shared_from_this<SendCall> {
  public:
-  SendCall(const HttpFace& face, v1::SendResponse& response) : face_(face), response_(response) {}
+  SendCall(const HttpFace& face, v1::SendResponse& response, grpc::CallbackServerContext& context)
+      : face_(face), response_(response), context_(context) {}
 
   // gRPC's thread: checks off the loop.
-  void Begin(const Identity& identity, const grpc::CallbackServerContext& context, const v1::SendRequest& request,
-             std::chrono::system_clock::time_point deadline) {
+  void Begin(const Identity& identity, const v1::SendRequest& request) {
     self_ = shared_from_this();
-    const auto admission = identity.Admit(context, "HttpService.Send");
-    if (!admission) return Finish(ToStatus(admission.error()));
-    auto parsed = ParseSendRequest(request, face_.limits, face_.engine.options(), Remaining(deadline));
-    if (!parsed) return Finish(ToStatus(parsed.error()));
+    const auto admission = identity.Admit(context_, MethodOf(Rpc::kSend));
+    if (!admission) return FinishWith(ToStatus(admission.error()));
+    auto parsed = ParseSendRequest(request, face_.limits, face_.engine.options(), Remaining(context_.deadline()));
+    if (!parsed) return FinishWith(ToStatus(parsed.error()));
     const HttpRequest& asked_for = parsed->request;
     const auto access = identity.access().Get();
     if (auto may = access->MayRequest(admission->identity, asked_for.method, asked_for.url); !may)
-      return Finish(ToStatus(may.error()));
+      return FinishWith(ToStatus(may.error()));
     names_ = std::move(parsed->response_header_names);
     face_.timers.Post(
         [self = shared_from_this(), identity = admission->identity, asked = std::move(parsed->request)]() mutable {
@@ -60,18 +60,29 @@ class SendCall final : public grpc::ServerUnaryReactor, public std::enable_share
 
   // The loop.
   void Ended(Result<HttpResponse> outcome) {
-    if (!outcome) return End(ToStatus(outcome.error()));
+    if (!outcome) {
+      // The exchange may have it: a client whose retry policy names this status would have it sent once more.
+      if (outcome.error().phase != Phase::kNotSent) context_.AddTrailingMetadata("grpc-retry-pushback-ms", "-1");
+      return End(ToStatus(outcome.error()));
+    }
     *response_.mutable_response() = ToProto(std::move(*outcome), names_);
     End(grpc::Status::OK);
   }
   void End(grpc::Status status) {
     if (std::exchange(ended_, true)) return;
     if (status.error_code() == grpc::StatusCode::CANCELLED) under_way_.reset();
-    face_.flusher.Run([self = shared_from_this(), status = std::move(status)] { self->Finish(status); });
+    face_.flusher.Run([self = shared_from_this(), status = std::move(status)] { self->FinishWith(status); });
+  }
+  // Once, on any thread.
+  void FinishWith(const grpc::Status& status) {
+    face_.rpcs.Ended(Rpc::kSend, status.error_code(), face_.timers.Now() - began_);
+    Finish(status);
   }
 
   const HttpFace& face_;
+  const SteadyTime began_ = face_.timers.Now();
   v1::SendResponse& response_;
+  grpc::CallbackServerContext& context_;
   std::vector<std::string> names_;
   std::shared_ptr<SendCall> self_;
   // Of the loop.
@@ -80,29 +91,33 @@ class SendCall final : public grpc::ServerUnaryReactor, public std::enable_share
   bool ended_ = false;
 };
 
-grpc::Status NotInThisVersion(const Identity& identity, const grpc::ServerContext& context, std::string_view name) {
-  if (auto admission = identity.Admit(context, name); !admission) return ToStatus(admission.error());
-  return ToStatus({Reason::kNotImplemented, Phase::kNotSent, std::string(name) + ": is not possible in this version"});
+grpc::Status NotInThisVersion(const Identity& identity, const grpc::ServerContext& context, RpcMeasures& rpcs,
+                              Rpc rpc) {
+  rpcs.StreamBegan(rpc);
+  const auto admission = identity.Admit(context, MethodOf(rpc));
+  const grpc::Status status = ToStatus(admission ? NotPossibleYet(MethodOf(rpc)) : admission.error());
+  rpcs.StreamEnded(rpc, status.error_code());
+  return status;
 }
 
 }  // namespace
 
 grpc::ServerUnaryReactor* HttpServiceImpl::Send(grpc::CallbackServerContext* context, const v1::SendRequest* request,
                                                 v1::SendResponse* response) {
-  auto call = std::make_shared<SendCall>(face_, *response);
+  auto call = std::make_shared<SendCall>(face_, *response, *context);
   SendCall* const reactor = call.get();
-  call->Begin(identity_, *context, *request, context->deadline());
+  call->Begin(identity_, *request);
   return reactor;
 }
 
 grpc::Status HttpServiceImpl::Pipeline(
     grpc::ServerContext* context, grpc::ServerReaderWriter<v1::PipelineResponse, v1::PipelineRequest>* /*stream*/) {
-  return NotInThisVersion(identity_, *context, "HttpService.Pipeline");
+  return NotInThisVersion(identity_, *context, face_.rpcs, Rpc::kPipeline);
 }
 
 grpc::Status HttpServiceImpl::Download(grpc::ServerContext* context, const v1::DownloadRequest* /*request*/,
                                        grpc::ServerWriter<v1::DownloadResponse>* /*writer*/) {
-  return NotInThisVersion(identity_, *context, "HttpService.Download");
+  return NotInThisVersion(identity_, *context, face_.rpcs, Rpc::kDownload);
 }
 
 }  // namespace fairlead

@@ -5,6 +5,7 @@
 
 #include <string>
 
+#include "base/measures.h"
 #include "http/engine.h"
 #include "rpc/flusher.h"
 #include "rpc/identity.h"
@@ -17,6 +18,7 @@ struct HttpFace {
   Timers& timers;  // Of the loop.
   const Limits& limits;
   Flusher& flusher;
+  RpcMeasures& rpcs;
 };
 
 // gRPC's threads; the work is posted to the loop.

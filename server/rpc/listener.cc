@@ -81,6 +81,7 @@ class SocketListener final : public Listener {
     socket_.async_accept([this](error_code error, Peer peer) {
       if (error == asio::error::operation_aborted) return;
       if (error) {
+        admission_.failed();
         Log(Level::kWarn, "listener.accept", {{"address", address_}, {"message", error.message()}});
         pause_.expires_after(kAcceptPause);
         pause_.async_wait([this](error_code cancelled) {
@@ -107,6 +108,7 @@ class SocketListener final : public Listener {
     if (descriptor < 0 || error) {
       if (copy >= 0) close(copy);
       Log(Level::kWarn, "listener.accept", {{"address", address_}, {"message", "no descriptor for a connection"}});
+      admission_.failed();
       return admission_.ended();
     }
     std::make_shared<Watched>(loop_, copy, admission_.ended)->Begin();

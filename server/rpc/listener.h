@@ -16,10 +16,12 @@ namespace fairlead {
 // Loop thread.
 class Listener {
  public:
-  // Called for each connection: whether it may be kept, and when it has ended. Shared by all listeners.
+  // Called for each connection: whether it may be kept, when it has ended, and that there was no accepting it. Shared
+  // by all listeners.
   struct Admission {
     std::function<bool()> admit;
     std::function<void()> ended;
+    std::function<void()> failed;
   };
 
   // On an IP address; port 0: any free one.

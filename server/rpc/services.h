@@ -32,13 +32,18 @@ class SessionServiceImpl final : public SessionServiceBase {
                                          v1::CloseSessionResponse* response) override;
 
  private:
+  struct Call {
+    grpc::ServerUnaryReactor* reactor;
+    Rpc rpc;
+    SteadyTime began;
+  };
   // Runs the call on the loop, as the identity that it comes from; who is nobody, or may not, is refused.
-  grpc::ServerUnaryReactor* Run(grpc::CallbackServerContext& context, std::string_view method,
-                                std::function<void(const std::string& identity, grpc::ServerUnaryReactor*)> call);
+  grpc::ServerUnaryReactor* Run(grpc::CallbackServerContext& context, Rpc rpc,
+                                std::function<void(const std::string& identity, const Call&)> work);
   // Checks the request and finds its session, on the loop; else finishes the reactor and returns null.
   std::shared_ptr<Session> Find(const std::string& identity, const google::protobuf::Message& request,
-                                const std::string& name, grpc::ServerUnaryReactor* reactor);
-  void Finish(grpc::ServerUnaryReactor* reactor, grpc::Status status);
+                                const std::string& name, const Call& call);
+  void Finish(const Call& call, grpc::Status status);
 
   const Identity identity_;
   Streams& streams_;
@@ -47,7 +52,7 @@ class SessionServiceImpl final : public SessionServiceBase {
 // Not possible in this version: every call of who may make it is refused by name.
 class QuotaServiceImpl final : public v1::QuotaService::Service {
  public:
-  explicit QuotaServiceImpl(Identity identity) : identity_(std::move(identity)) {}
+  QuotaServiceImpl(Identity identity, RpcMeasures& rpcs) : identity_(std::move(identity)), rpcs_(rpcs) {}
 
   grpc::Status Acquire(grpc::ServerContext* context, const v1::AcquireRequest* request,
                        v1::AcquireResponse* response) override;
@@ -58,6 +63,7 @@ class QuotaServiceImpl final : public v1::QuotaService::Service {
 
  private:
   const Identity identity_;
+  RpcMeasures& rpcs_;
 };
 
 }  // namespace fairlead

@@ -34,7 +34,7 @@ Result<void> Streams::Admit(Member& member) {
   if (const auto wait = new_streams_.Take(timers_.Now())) {
     return std::unexpected(Failure{
         Reason::kLimitReached, Phase::kNotSent,
-        "limits.new_streams_per_second, " + std::to_string(limits_.new_streams_per_second) + ", have begun", *wait});
+        "limits.new_streams_per_second, " + std::to_string(limits_.new_streams_per_second) + ", have begun", wait});
   }
   members_.insert(&member);
   return {};

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/current.h"
+#include "base/measures.h"
 #include "policy/access.h"
 #include "policy/flush.h"
 #include "policy/token_bucket.h"
@@ -69,12 +70,15 @@ class Streams {
     when_empty_ = std::move(callback);
   }
 
+  size_t size() const { return members_.size(); }
   Registry& registry() { return registry_; }
   Timers& timers() { return timers_; }
   const Current<Access>& access() const { return access_; }
   const Limits& limits() const { return limits_; }
   Flush::Batch batch() const { return batch_; }
   Flusher& flusher() { return flusher_; }
+  AdapterMeasures& measures() { return measures_; }
+  RpcMeasures& rpcs() { return rpcs_; }
 
  private:
   Registry& registry_;
@@ -84,6 +88,8 @@ class Streams {
   const Current<Access>& access_;
   Flusher flusher_;
   TokenBucket new_streams_{limits_.new_streams_per_second};
+  AdapterMeasures measures_;
+  RpcMeasures rpcs_;
   std::set<Member*> members_;
   std::function<void()> when_empty_;
   std::vector<std::function<void()>> cut_offs_;

@@ -11,6 +11,7 @@ TailStream* TailStream::Begin(const Result<Admission>& admission, const v1::Tail
                               grpc::CallbackServerContext& context) {
   const std::shared_ptr<TailStream> stream(new TailStream(admission.value_or(Admission{}), streams, request, context));
   stream->self_ = stream;
+  streams.rpcs().StreamBegan(Rpc::kTail);
   streams.timers().Post(
       [stream, refused = RefusalOf(admission)] { refused ? stream->End(ToStatus(*refused)) : stream->Join(); });
   return stream.get();
@@ -116,6 +117,7 @@ void TailStream::CutOff() {
 
 void TailStream::End(grpc::Status status) {
   if (std::exchange(ended_, true)) return;
+  streams_.rpcs().StreamEnded(Rpc::kTail, status.error_code());
   streams_.Leave(*this);
   subscription_.reset();
   streams_.flusher().Run([self = shared_from_this(), status = std::move(status)] { self->Finish(status); });

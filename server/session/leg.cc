@@ -175,7 +175,8 @@ void Leg::ReadEnds() {
 void Leg::Received(FrameKind kind, std::string_view payload) {
   last_heard_ = read_ ? read_->heard : timers_.WallNow();
   // The matches look at the payload first; what follows from them comes when the session has taken it.
-  heartbeat_->Received(payload, read_ ? read_->now : timers_.Now());
+  if (heartbeat_->Received(payload, read_ ? read_->now : timers_.Now()))
+    listener_.HeartbeatAnswered(*heartbeat_->round_trip());
   const Setup::Verdict verdict = setup_ && !leaving() ? setup_->Received(payload) : Setup::Verdict::kWait;
   ++received_frames_;
   if (ready_) ++received_since_ready_;
@@ -188,7 +189,7 @@ void Leg::Received(FrameKind kind, std::string_view payload) {
 void Leg::Ponged(std::string_view payload) {
   last_heard_ = timers_.WallNow();
   const SteadyTime now = timers_.Now();
-  heartbeat_->Pong(now);
+  if (heartbeat_->Pong(now)) listener_.HeartbeatAnswered(*heartbeat_->round_trip());
   // A pong answers the first ping of its payload, and all before it: a peer may answer only its latest (RFC 6455
   // section 5.5.3).
   const auto answered = std::ranges::find_if(

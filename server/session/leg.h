@@ -46,6 +46,7 @@ class Leg final : private Transport::Listener {
     virtual void ReadEnds() = 0;
     // The payload is there until it returns.
     virtual void Received(Leg& leg, FrameKind kind, std::string_view payload, WallTime heard) = 0;
+    virtual void HeartbeatAnswered(Duration round_trip) = 0;
     // The pong to a ping of the owner's.
     virtual void Ponged(std::string_view payload, Duration round_trip) = 0;
     virtual void Written(Leg& leg, const Outgoing& item) = 0;

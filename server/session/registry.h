@@ -33,6 +33,11 @@ class Registry {
   FormerJournals Former(const Session& session, const Start& start) const;
   // Up to `count` of the identity's sessions whose names follow `after`, by name.
   std::vector<std::shared_ptr<Session>> List(const std::string& identity, const std::string& after, size_t count) const;
+  SessionMeasures& measures() { return surroundings_.measures; }
+  size_t journal_bytes() const { return surroundings_.journal_bytes; }
+  size_t send_queue_bytes() const { return surroundings_.send_queue_bytes; }
+  // All that could be found.
+  const std::map<std::pair<std::string, std::string>, std::shared_ptr<Session>>& sessions() const { return sessions_; }
   size_t size() const { return sessions_.size() + leaving_.size(); }
 
   // The access has changed: closes those that it does not allow, and tells how many.

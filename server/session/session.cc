@@ -47,12 +47,14 @@ Session::Session(std::string identity, std::string name, std::string epoch, Sess
       topic_timer_(surroundings.timers.MakeTimer()),
       second_timer_(surroundings.timers.MakeTimer()),
       overlap_timer_(surroundings.timers.MakeTimer()) {
+  ++around_.measures.states[static_cast<size_t>(counted_state_)];
   if (options_.dedupe) copies_.emplace(*options_.dedupe, around_.limits.dedupe_keys);
   // Nobody could ask for an anonymous one's.
   if (around_.directory != nullptr && !IsAnonymous(name_)) writer_ = around_.directory->Keep(identity_, name_, epoch_);
 }
 
 Session::~Session() {
+  --around_.measures.states[static_cast<size_t>(counted_state_)];
   around_.journal_bytes -= counted_journal_bytes_;
   around_.send_queue_bytes -= counted_send_bytes_;
   around_.send_queue_bytes_of[identity_] -= counted_send_bytes_;
@@ -137,7 +139,26 @@ void Session::Enter(StateChange change) {
   }
 }
 
+void Session::CountReconnect(uint64_t generation, Reason reason) {
+  around_.measures.Reconnects({around_.timers.WallNow(), identity_, name_, generation, reason});
+}
+
+void Session::Count(const StateChange& change) {
+  --around_.measures.states[static_cast<size_t>(counted_state_)];
+  counted_state_ = change.state;
+  ++around_.measures.states[static_cast<size_t>(counted_state_)];
+  const SteadyTime now = around_.timers.Now();
+  // OPEN has a cause when another transport has taken the place of the session's own.
+  if (change.cause && (change.state == State::kReconnecting || change.state == State::kOpen))
+    CountReconnect(change.generation, change.cause->reason);
+  if (change.state == State::kReconnecting && !lost_at_) lost_at_ = now;
+  if (change.state == State::kOpen && lost_at_) around_.measures.recovery.Observe(now - *lost_at_);
+  // Nobody tries while it waits for an owner.
+  if (change.state == State::kOpen || change.state == State::kWaiting) lost_at_.reset();
+}
+
 void Session::Announce(const StateChange& change) {
+  Count(change);
   if (change.cause) {
     last_failure_ = change.cause;
     Log(IsExpected(change.cause->reason) ? Level::kInfo : Level::kWarn, "session.state",
@@ -298,6 +319,8 @@ void Session::ReadEnds() {
 void Session::Received(Leg& leg, FrameKind kind, std::string_view payload, WallTime heard) {
   ++counts_.received_frames;
   counts_.received_bytes += payload.size();
+  ++around_.measures.frames_in;
+  around_.measures.bytes_in += payload.size();
   const bool announced = options_.reconnect.shutdown(payload);
   const bool copy =
       copies_ && !options_.heartbeat.keepalive(payload) && copies_->IsCopy(leg.lane(), payload, around_.timers.Now());

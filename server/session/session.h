@@ -13,6 +13,7 @@
 
 #include "base/current.h"
 #include "base/limits.h"
+#include "base/measures.h"
 #include "policy/access.h"
 #include "policy/copies.h"
 #include "policy/journal.h"
@@ -40,6 +41,7 @@ struct Surroundings {
   std::map<std::string, size_t> send_queue_bytes_of = {};  // And by identity.
   std::function<void()> reclaim_journals = {};             // Called when journal_bytes exceeds its limit.
   JournalDirectory* directory = nullptr;                   // Null: journals are in memory alone.
+  SessionMeasures measures = {};
 };
 
 // Loop thread. Owned by the registry while it lives, and by its subscriptions until they have read its end.
@@ -77,6 +79,7 @@ class Session final : public std::enable_shared_from_this<Session>, private Leg:
   // For subscriptions. When the last one has left, the session closes, at once or after its linger.
   void Join(Subscription& subscription);
   void Leave(Subscription& subscription);
+  SessionMeasures& measures() const { return around_.measures; }
 
   // For the registry: the journal gives up old entries.
   void ShrinkJournal(size_t bytes);
@@ -129,6 +132,7 @@ class Session final : public std::enable_shared_from_this<Session>, private Leg:
   void ReadBegins() override;
   void ReadEnds() override;
   void Received(Leg& leg, FrameKind kind, std::string_view payload, WallTime heard) override;
+  void HeartbeatAnswered(Duration round_trip) override { around_.measures.heartbeat_round_trip.Observe(round_trip); }
   void Ponged(std::string_view payload, Duration round_trip) override;
   void Written(Leg& leg, const Outgoing& item) override;
   void OutboxChanged() override;
@@ -136,6 +140,8 @@ class Session final : public std::enable_shared_from_this<Session>, private Leg:
 
   void Enter(StateChange change);
   void Announce(const StateChange& change);
+  void Count(const StateChange& change);
+  void CountReconnect(uint64_t generation, Reason reason);
   void RetryDue();
   void Connect();
   void End(const Failure& cause);
@@ -232,6 +238,8 @@ class Session final : public std::enable_shared_from_this<Session>, private Leg:
   std::vector<Subscription*> subscriptions_;
   bool is_new_ = true;
   Counts counts_;
+  State counted_state_ = State::kConnecting;
+  std::optional<SteadyTime> lost_at_;  // Since when it has not been OPEN again.
   std::optional<Failure> last_failure_;
   std::optional<Duration> heartbeat_round_trip_;  // Of transports that have ended.
   size_t counted_journal_bytes_ = 0;              // What the surroundings have counted of this session.

@@ -106,6 +106,8 @@ void Session::ArmExpiry() {
 void Session::Written(Leg& leg, const Outgoing& item) {
   if (!item.ping_frame) ++counts_.sent_frames;
   counts_.sent_bytes += item.payload.size();
+  if (!item.ping_frame) ++around_.measures.frames_out;
+  around_.measures.bytes_out += item.payload.size();
   Remember(leg, item);
   Tell(item, leg.generation(), Outcome::kWritten);
 }

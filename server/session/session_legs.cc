@@ -69,6 +69,7 @@ void Session::SecondReady() {
 // transport can end it.
 void Session::SecondOver(const Leg& gone, const Loss& loss) {
   last_failure_ = loss.cause;
+  CountReconnect(gone.generation(), loss.cause.reason);
   if (!retiring_) overlap_timer_->Cancel();
   const bool stable = gone.ready() && around_.timers.Now() - second_opened_at_ >= options_.reconnect.stable_after;
   LoseLeg(gone, loss, stable);

@@ -16,6 +16,7 @@ Subscription::Subscription(std::shared_ptr<Session> session, Listener& listener,
       former_(std::move(former)) {
   const Journal& journal = session_->journal();
   spared_ = journal.oldest();
+  live_from_ = journal.head() + 1;
   switch (start.from) {
     case Start::From::kHead:
       next_ = journal.head() + 1;
@@ -38,7 +39,21 @@ Subscription::Subscription(std::shared_ptr<Session> session, Listener& listener,
   }
   if (reads_former()) start_ = StartOutcome::kResumed;
   if (session_->IsNew() && start_ == StartOutcome::kLive) start_ = StartOutcome::kNew;
+  CountResume(start);
   session_->Join(*this);
+}
+
+void Subscription::CountResume(const Start& start) const {
+  if (start.from != Start::From::kAfter) return;
+  SessionMeasures& measures = session_->measures();
+  if (start_ == StartOutcome::kEpochChanged) {
+    ++measures.resumed_epoch_changed;
+  } else if (reads_former() ? former_.front()->next_sequence() < former_.front()->oldest()
+                            : next_ < session_->journal().oldest()) {
+    ++measures.resumed_with_gap;
+  } else {
+    ++measures.resumed_continued;
+  }
 }
 
 Subscription::~Subscription() { session_->Leave(*this); }
@@ -46,6 +61,12 @@ Subscription::~Subscription() { session_->Leave(*this); }
 uint64_t Subscription::last() const { return std::min(session_->journal().head(), no_further_); }
 
 std::optional<Subscription::Gap> Subscription::TakeGap() {
+  const auto gap = NextGap();
+  if (gap) ++session_->measures().gaps;
+  return gap;
+}
+
+std::optional<Subscription::Gap> Subscription::NextGap() {
   if (reads_former()) {
     if (overflowed_ || (held_ && !end_)) return std::nullopt;
     const auto gap = held_ ? former_.front()->GiveUp() : former_.front()->TakeGap();
@@ -78,6 +99,7 @@ const Subscription::End* Subscription::ended() const {
 
 void Subscription::Hold(bool on) {
   held_ = on;
+  live_from_ = session_->journal().head() + 1;
   if (on && reads_former()) former_.front()->Rest();
   if (HasEntries()) listener_.Waiting(*this, 1, 0);
 }
@@ -93,6 +115,7 @@ std::optional<WallTime> Subscription::lagging_since() const {
 void Subscription::Appended(size_t entries, size_t bytes) {
   if (overflow_ == Overflow::kDetach && !overflowed_ && std::max(next_, spared_) < session_->journal().oldest()) {
     overflowed_ = true;
+    ++session_->measures().detached;
     owner_ = false;  // It would never see what became of a command.
     end_.reset();    // Even the session's own: what it did not get lies before that.
     return EndWith(

@@ -65,6 +65,8 @@ class Subscription {
   // What comes next, in this order: a gap if the tail has passed the cursor, then entries, then, behind a former
   // journal, a seam and the same of the next journal, then the end. Nothing but the end while held.
   std::optional<Gap> TakeGap();
+  // Whether the next entry came while it was there and not held; else it is of the past.
+  bool IsLive() const { return !reads_former() && next_ >= live_from_; }
   const Entry* Peek() const;  // Valid until the loop's next event.
   uint64_t next_sequence() const { return reads_former() ? former_.front()->next_sequence() : next_; }
   void Advance() { reads_former() ? former_.front()->Advance() : void(++next_); }
@@ -99,6 +101,8 @@ class Subscription {
   void Asked(const Question& question) { listener_.Asked(*this, question); }
 
  private:
+  std::optional<Gap> NextGap();
+  void CountResume(const Start& start) const;
   bool reads_former() const { return !former_.empty(); }
   bool HasEntries() const { return !held_ && !overflowed_ && (reads_former() || next_ <= last()); }
   // The last sequence that there is for it.
@@ -111,7 +115,8 @@ class Subscription {
   bool held_ = false;
   FormerJournals former_;  // That are to be read before the session's own, which waits at next_.
   uint64_t next_ = 1;      // The sequence to be given next.
-  uint64_t spared_ = 1;    // The journal's oldest at the start: a past that is gone already is a gap and no overflow.
+  uint64_t live_from_ = 1;
+  uint64_t spared_ = 1;  // The journal's oldest at the start: a past that is gone already is a gap and no overflow.
   StartOutcome start_ = StartOutcome::kLive;
   uint64_t no_further_ = UINT64_MAX;  // Superseded: the last sequence that it is given.
   std::optional<End> end_;

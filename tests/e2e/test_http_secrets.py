@@ -6,6 +6,7 @@ import grpc
 import pytest
 
 from fairlead.v1.http_pb2 import HttpRequest, HttpResponse, QueryParameter
+from tests.e2e.admin_port import ADMIN, shown
 from tests.e2e.attach import connected, span, status_of
 from tests.e2e.conftest import StartGateway
 from tests.e2e.http_calls import SEND, Failed, ask, asking, begin, headers, response
@@ -89,7 +90,7 @@ def mistaken(url: str) -> list[HttpRequest]:
 
 
 async def test_secrets_stay_secret(start_gateway: StartGateway, exchange: Exchange) -> None:
-    gateway = start_gateway({"log": {"level": "debug"}, "tls": {"system_authorities": True}})
+    gateway = start_gateway({"log": {"level": "debug"}, "tls": {"system_authorities": True}, **ADMIN})
     told: list[str] = []
     async with connected(gateway.address) as channel, http_peer(answers) as server:
         elsewhere = [
@@ -116,6 +117,7 @@ async def test_secrets_stay_secret(start_gateway: StartGateway, exchange: Exchan
         told.append(str(await status_of(noise(b"\x0a\xff" + NOISE.encode()))))
         waits = asking(f"{server.url}/good?{QUERY}", max_wait=span(30))
         assert (await response(channel, waits)).body == THEIR_BODY.encode()
+        told += await shown(gateway)
         (arrived,) = [request for request in server.requests if request.target.startswith("/refused")]
     assert f"token={QUERY}&signature={PARAMETER}" in arrived.target, "the exchange was given the secrets"
     assert arrived.values("Authorization") == [HEADER]

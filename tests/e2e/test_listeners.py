@@ -194,6 +194,26 @@ async def test_limit_of_connections(start_gateway: StartGateway) -> None:
         assert await late.sessions() == []
 
 
+async def test_a_flood_of_equal_log_lines_is_summed_up(start_gateway: StartGateway) -> None:
+    gateway = start_gateway({"limits": {"connections": 1}})
+    host, port = gateway.grpc.rsplit(":", 1)
+
+    def knock() -> None:
+        with socket.create_connection((host, int(port)), timeout=PATIENCE_S):
+            pass
+
+    async with fairlead.connect(gateway.address):
+        for _ in range(200):
+            knock()
+
+        def told() -> bool:
+            knock()  # The next line of any text tells of the last burst.
+            return "suppressed=" in gateway.log
+
+        await eventually(told, "the log tells what it has left out")
+        assert gateway.log.count("listener.full") < 200
+
+
 async def test_many_channels_of_one_process(gateway: Gateway, exchange: Exchange) -> None:
     """Streams of several connections at once; each has its own channel numbers."""
 

@@ -23,6 +23,7 @@ from fairlead.v1.session_pb2 import (
     Target,
 )
 from fairlead.v1.types_pb2 import Header, Match
+from tests.e2e.admin_port import ADMIN, shown
 from tests.e2e.attach import Attachment, Frame, Item, connected, sessions_of, span, status_of
 from tests.e2e.conftest import StartGateway
 from tests.e2e.processes import Exchange
@@ -124,7 +125,7 @@ def told(item: Item) -> str:
 
 
 async def test_secrets_stay_secret(start_gateway: StartGateway, exchange: Exchange) -> None:
-    gateway = start_gateway({"log": {"level": "debug"}, "tls": {"system_authorities": True}})
+    gateway = start_gateway({"log": {"level": "debug"}, "tls": {"system_authorities": True}, **ADMIN})
     texts: list[str] = []
     failed: set[int] = set()
     sessions = ends(exchange)
@@ -150,6 +151,7 @@ async def test_secrets_stay_secret(start_gateway: StartGateway, exchange: Exchan
         described = [
             str(await sessions_of(channel).GetSession(GetSessionRequest(session="good"))),
             str(await sessions_of(channel).ListSessions(ListSessionsRequest())),
+            *await shown(gateway),
         ]
         await stream.say(
             Command(channel=GOOD, id=GOOD + 1, send=Send(payload=SENT.encode(), setup_key="more")),
@@ -168,6 +170,7 @@ async def test_secrets_stay_secret(start_gateway: StartGateway, exchange: Exchan
         texts += [str(status), str(missing), *described]
 
     assert f"/echo?token={QUERY}" in str(await exchange.connections()), "the exchange was given the secrets"
+    texts += await shown(gateway)
     assert await gateway.terminate() == 0
     texts.append(gateway.log)
     leaked = {canary for canary in CANARIES for text in texts if canary in text}

@@ -21,11 +21,12 @@ TEST_F(ConfigTest, TellsWhatIsWrong) {
   const std::string size = "expected a size, as 4096, 64KiB, 16MiB or 1GiB";
   const std::string duration =
       "expected a whole number with a unit (us, ms, s, m, h), as 500ms or 5m, of a year at most";
+  const std::string address = "expected an IP address and a port, as \"127.0.0.1:7071\" or \"[::1]:0\"";
   const Case cases[] = {
       {"limit: {}", "2: limit: unknown field; did you mean \"limits\"?"},
       {"zzz: 1",
        "2: zzz: unknown field; expected one of listeners, egress, tls, limits, flush, log, reflection, "
-       "shutdown_timeout, http, grants, journal_directory, callers, policies"},
+       "shutdown_timeout, http, grants, journal_directory, callers, policies, jwt, admin"},
       {"limits:\n  sesions: 1", "3: limits.sesions: unknown field; did you mean \"sessions\"?"},
       {"log: {levle: info}", "2: log.levle: unknown field; did you mean \"level\"?"},
       {"reflection: true\nreflection: false", "3: reflection: given twice; expected once"},
@@ -73,6 +74,14 @@ TEST_F(ConfigTest, TellsWhatIsWrong) {
       {"journal_directory: {max_bytes: 65535}",
        "2: journal_directory.max_bytes: 65535 is out of range; expected 64KiB at least"},
       {"journal_directory: {age: 0s}", "2: journal_directory.age: 0 is out of range; expected 1us at least"},
+      {"admin: {}", "2: admin.address: is missing; expected an IP address and a port, as \"127.0.0.1:7071\""},
+      {"admin: {address: localhost:1}", "2: admin.address: wrong value \"localhost:1\"; " + address},
+      {"admin: {address: \"::1:80\"}", "2: admin.address: wrong value \"::1:80\"; " + address},
+      {"admin: {address: \"[127.0.0.1]:80\"}", "2: admin.address: wrong value \"[127.0.0.1]:80\"; " + address},
+      {"admin: {address: 127.0.0.1}", "2: admin.address: wrong value \"127.0.0.1\"; " + address},
+      {"admin: {address: \"127.0.0.1:\"}", "2: admin.address: wrong value \"127.0.0.1:\"; " + address},
+      {"admin: {address: \"127.0.0.1:65536\"}", "2: admin.address: wrong value \"127.0.0.1:65536\"; " + address},
+      {"admin: {address: \"127.0.0.1:-1\"}", "2: admin.address: wrong value \"127.0.0.1:-1\"; " + address},
       {"limits: {stuck_write: 0s}", "2: limits.stuck_write: 0 is out of range; expected 1us at least"},
       {"shutdown_timeout: 5", "2: shutdown_timeout: wrong value \"5\"; " + duration},
       {"shutdown_timeout: 5 s", "2: shutdown_timeout: wrong value \"5 s\"; " + duration},

@@ -26,6 +26,7 @@ TEST_F(ConfigTest, FillsInDefaults) {
   EXPECT_EQ(config.log_level, Level::kInfo);
   EXPECT_FALSE(config.reflection);
   EXPECT_EQ(config.shutdown_timeout, std::chrono::seconds(5));
+  EXPECT_FALSE(config.admin);
 }
 
 // Every field, none at its default. CA_FILE stands for a file that a test makes.
@@ -101,6 +102,7 @@ flush: { batch_frames: 17, batch_bytes: 18 }
 log: { level: debug }
 reflection: true
 shutdown_timeout: 250us
+admin: { address: "[::1]:7072" }
 )";
 
 TEST_F(ConfigTest, TakesEveryField) {
@@ -178,6 +180,8 @@ TEST_F(ConfigTest, TakesEveryField) {
   EXPECT_EQ(config.log_level, Level::kDebug);
   EXPECT_TRUE(config.reflection);
   EXPECT_EQ(config.shutdown_timeout, std::chrono::microseconds(250));
+  EXPECT_EQ(config.admin->host, "::1");
+  EXPECT_EQ(config.admin->port, 7072);
 }
 
 bool IsFields(const google::protobuf::FieldDescriptor& field) {

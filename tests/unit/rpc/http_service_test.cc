@@ -69,8 +69,9 @@ struct InProcess {
   Current<Access> access{Access({.egress = {{.name = "all", .hosts = {"*"}}}})};
   HttpEngine engine{connector, timers, limits, HttpOptions{}, access};
   Flusher flusher;
+  RpcMeasures rpcs;
   HttpServiceImpl service{Identity("dev", access),
-                          {.engine = engine, .timers = timers, .limits = limits, .flusher = flusher}};
+                          {.engine = engine, .timers = timers, .limits = limits, .flusher = flusher, .rpcs = rpcs}};
   std::unique_ptr<grpc::Server> server = grpc::ServerBuilder().RegisterService(&service).BuildAndStart();
   std::unique_ptr<v1::HttpService::Stub> stub =
       v1::HttpService::NewStub(server->InProcessChannel(grpc::ChannelArguments()));

@@ -23,6 +23,10 @@ TEST(Methods, AreThoseOfTheServices) {
     }
   }
   EXPECT_THAT(kMethods, ::testing::UnorderedElementsAreArray(all));
+  for (size_t rpc = 0; rpc < kRpcs; ++rpc) {
+    const std::string_view method = MethodOf(static_cast<Rpc>(rpc));
+    EXPECT_EQ(method.substr(method.find('.') + 1), Name(static_cast<Rpc>(rpc)));
+  }
 }
 
 }  // namespace
