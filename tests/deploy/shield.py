@@ -1,26 +1,23 @@
 """HAProxy as the shield of a gateway, both for real on loopback, and what strangers do to HTTP/2."""
 
-import asyncio
 import contextlib
 import os
+import select
 import shutil
-import signal
 import socket
 import ssl
 import subprocess
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-
 from tests.e2e.certificates import HELLO
-from tests.e2e.processes import PATIENCE_S, eventually
+from tests.e2e.processes import PATIENCE_S
 
 BINARY = shutil.which("haproxy", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
 
-HEADERS, RST_STREAM, GOAWAY, CONTINUATION = 1, 3, 7, 9
+HEADERS, RST_STREAM, PING, CONTINUATION = 1, 3, 6, 9
 END_STREAM, END_HEADERS = 1, 4
 CANCEL = (8).to_bytes(4, "big")
 
@@ -35,9 +32,9 @@ def check(file: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run([program(), "-c", "-f", file], capture_output=True, text=True, timeout=PATIENCE_S)
 
 
-@asynccontextmanager
-async def haproxy(file: Path, port: int) -> AsyncIterator[None]:
-    """Runs it until it listens on that port of loopback."""
+@contextlib.contextmanager
+def haproxy(file: Path) -> Iterator[None]:
+    """Runs it. Listening sockets are there when the configuration is read; who connects sooner is refused."""
     log = file.with_suffix(".log")
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -46,20 +43,12 @@ async def haproxy(file: Path, port: int) -> AsyncIterator[None]:
             stdout=output,
             stderr=output,
         )
-
-    def listens() -> bool:
-        assert process.poll() is None, log.read_text()
-        with contextlib.suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
-            return True
-        return False
-
     try:
-        await eventually(listens, "HAProxy listens")
         yield
         assert process.poll() is None, f"HAProxy has ended: {log.read_text()}"
     finally:
-        process.send_signal(signal.SIGTERM)
-        await asyncio.to_thread(process.wait, PATIENCE_S)
+        process.terminate()
+        process.wait(PATIENCE_S)
 
 
 # ---- What strangers do. ----
@@ -89,11 +78,11 @@ class Attack:
     ended: str
 
 
-def attack(address: str, context: ssl.SSLContext, parts: Iterator[bytes]) -> Attack:
+def attack(address: str, context: ssl.SSLContext, parts: Iterator[bytes], source: str = "127.0.0.1") -> Attack:
     """Says hello and writes all parts, reading what comes, until the end of either side."""
     host, port = address.rsplit(":", 1)
     written = 0
-    with socket.create_connection((host, int(port)), timeout=PATIENCE_S) as connection:
+    with socket.create_connection((host, int(port)), timeout=PATIENCE_S, source_address=(source, 0)) as connection:
         try:
             with context.wrap_socket(connection, server_hostname=host) as stream:
                 stream.sendall(HELLO)
@@ -111,7 +100,7 @@ def attack(address: str, context: ssl.SSLContext, parts: Iterator[bytes]) -> Att
                         rest = rest[sent:]
                 stream.settimeout(PATIENCE_S)
                 # Its answer to a ping comes when all that was written has been looked at.
-                stream.sendall(frame(6, 0, 0, b"finished"))
+                stream.sendall(frame(PING, 0, 0, b"finished"))
                 answer = b""
                 while b"finished" not in answer:
                     more = stream.recv(65536)
@@ -130,8 +119,6 @@ def read(stream: ssl.SSLSocket) -> None:
 
 
 def wait(stream: ssl.SSLSocket) -> None:
-    import select
-
     readable, writable, _ = select.select([stream], [stream], [], PATIENCE_S)
     if not readable and not writable:
         raise TimeoutError("neither reads nor writes")
@@ -155,6 +142,13 @@ def header_bomb(token: str, size: int) -> Iterator[bytes]:
     for _ in range(size // 16384):
         yield frame(CONTINUATION, 0, 1, b"y" * 16384)
     yield frame(CONTINUATION, END_HEADERS, 1, b"y" * (size % 16384))
+
+
+def calls(token: str, count: int) -> Iterator[bytes]:
+    """So many, each without a message."""
+    block = call("/fairlead.v1.SessionService/ListSessions", ("authorization", token))
+    for number in range(count):
+        yield frame(HEADERS, END_HEADERS | END_STREAM, 2 * number + 1, block)
 
 
 def rapid_reset(token: str, count: int) -> Iterator[bytes]:
