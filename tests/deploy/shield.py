@@ -144,13 +144,6 @@ def header_bomb(token: str, size: int) -> Iterator[bytes]:
     yield frame(CONTINUATION, END_HEADERS, 1, b"y" * (size % 16384))
 
 
-def calls(token: str, count: int) -> Iterator[bytes]:
-    """So many, each without a message."""
-    block = call("/fairlead.v1.SessionService/ListSessions", ("authorization", token))
-    for number in range(count):
-        yield frame(HEADERS, END_HEADERS | END_STREAM, 2 * number + 1, block)
-
-
 def rapid_reset(token: str, count: int) -> Iterator[bytes]:
     """So many calls, each taken back at once."""
     block = call("/fairlead.v1.SessionService/ListSessions", ("authorization", token))
