@@ -118,7 +118,7 @@ test-e2e: build build/venv/.client build/tools/grpcurl ## Run the end-to-end tes
 	$(call STEP,end-to-end tests)
 	@$(PYTEST) tests/exchange tests/e2e -n $(TESTERS)
 
-test-docs: build build/venv/.client build/tools/grpcurl ## Execute the blocks of README.md and docs/
+test-docs: build build/venv/.client build/tools/grpcurl build/tools/kustomize ## Execute the blocks of README.md and docs/
 	$(call STEP,pages)
 	@$(PYTEST) tests/docs --ignore tests/docs/test_blocks.py
 

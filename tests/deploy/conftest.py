@@ -8,6 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
+
 from tests.e2e.processes import BUILD, PATIENCE_S, ROOT
 
 USER = 65532

@@ -252,9 +252,9 @@ def network_is_fenced(every: list[Manifest]) -> Iterator[str]:
     for text in ranges_of_gateway():
         network = ipaddress.ip_network(text)
         # Both ends, as a range that is cut short lets one of them out.
-        for address in (network[0], network[-1]):
-            if lets_out(policy, str(address), 443):
-                yield f"{address} is let out"
+        for end in (str(network[0]), str(network[-1])):
+            if lets_out(policy, end, 443):
+                yield f"{end} is let out"
     for address in ("169.254.169.254", "fd00:ec2::254", "::1", "fe80::1", "::ffff:10.0.0.1", "64:ff9b::a00:1"):
         if lets_out(policy, address, 443):
             yield f"{address} is let out"

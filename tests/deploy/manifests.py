@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
+
 from tests.e2e.processes import ROOT
 
 K8S = ROOT / "deploy/k8s"

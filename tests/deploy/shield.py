@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
 from tests.e2e.certificates import HELLO
 from tests.e2e.processes import PATIENCE_S
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
+
 from tests.deploy.alert_cases import CASES, Case
 from tests.e2e.processes import BUILD, PATIENCE_S, ROOT, Gateway, run
 

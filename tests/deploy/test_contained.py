@@ -14,9 +14,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import fairlead
 import pytest
 import yaml
+
+import fairlead
 from tests.demo.demo import Stage, first_act, second_act
 from tests.deploy.conftest import AS_ROOT, USER, Box
 from tests.deploy.unit import Filter

@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
 from tests.e2e.processes import ROOT
 
 DOCKERFILE = ROOT / "deploy/Dockerfile"

@@ -14,10 +14,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import fairlead
 import pytest
 import trustme
 import yaml
+
+import fairlead
 from tests.deploy.conftest import AS_ROOT, USER, Box
 from tests.deploy.hardening import gateway_pod
 from tests.deploy.manifests import Manifest, config_map, configuration, container, manifests

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+
 from tests.deploy.unit import UNIT, Filter, directives
 from tests.e2e.processes import BUILD, ROOT
 
