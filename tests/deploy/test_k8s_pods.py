@@ -132,7 +132,7 @@ async def test_with_certificates(overlay: str, box: Box, exchange: Exchange, scr
     assert pod.gate["args"] == ["--config", "/etc/fairlead/fairlead.yaml"]
     with running(box, scratch, pod.options) as gateway:
         at = addresses(gateway)
-        assert [probe(pod, name, at["admin"][0]) for name in PROBES] == [200, 200, 200]
+        await eventually(lambda: [probe(pod, name, at["admin"][0]) for name in PROBES] == [200] * 3, "it is ready")
         assert gateway.mounts()["/"] == "ro"
         assert gateway.mounts()["/etc/fairlead"] == "ro"
         mine = issue(papers.gateways, *names)
@@ -199,7 +199,7 @@ async def test_the_demo_of_development(box: Box, exchange: Exchange, scratch: Pa
     hosts = scratch / "hosts"
     hosts.write_text("127.0.0.1 localhost exchange\n")
     with running(box, scratch, [*pod.options, "--mount", f"{hosts}:/etc/hosts"]) as gateway:
-        assert probe(pod, "readinessProbe", addresses(gateway)["admin"][0]) == 200
+        await eventually(lambda: probe(pod, "readinessProbe", addresses(gateway)["admin"][0]) == 200, "it is ready")
         socket = pod.volumes["/run/fairlead"] / "fairlead.sock"
         assert socket.stat().st_mode & 0o777 == 0o660
         adapter = container(gateway_pod(manifests("development")), "adapter")
