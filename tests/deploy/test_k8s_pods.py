@@ -93,17 +93,21 @@ def addresses(gateway: Running) -> dict[str, list[str]]:
     return found
 
 
-def probe(pod: Pod, name: str, admin: str) -> int:
-    """Asks as the kubelet does; the status, or 0 if nobody answers."""
-    path = pod.gate[name]["httpGet"]["path"]
+def asked(admin: str, path: str) -> tuple[int, str]:
+    """Status and text; 0 if nobody answers."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(f"http://{admin}{path}", timeout=PATIENCE_S) as reply:
-            return int(reply.status)
+            return reply.status, reply.read().decode()
     except urllib.error.HTTPError as error:
-        return error.code
+        return error.code, ""
     except OSError:
-        return 0
+        return 0, ""
+
+
+def probe(pod: Pod, name: str, admin: str) -> int:
+    """Asks what the kubelet asks."""
+    return asked(admin, pod.gate[name]["httpGet"]["path"])[0]
 
 
 PROBES = ("startupProbe", "livenessProbe", "readinessProbe")
@@ -133,6 +137,7 @@ async def test_with_certificates(overlay: str, box: Box, exchange: Exchange, scr
     with running(box, scratch, pod.options) as gateway:
         at = addresses(gateway)
         await eventually(lambda: [probe(pod, name, at["admin"][0]) for name in PROBES] == [200] * 3, "it is ready")
+        assert "\nfairlead_certificate_expiry_seconds " in asked(at["admin"][0], "/metrics")[1]
         assert gateway.mounts()["/"] == "ro"
         assert gateway.mounts()["/etc/fairlead"] == "ro"
         mine = issue(papers.gateways, *names)
