@@ -25,15 +25,7 @@ from tests.deploy.manifests import Manifest, config_map, configuration, containe
 from tests.deploy.test_contained import Running, running, volume
 from tests.e2e.callers import Papers, credentials
 from tests.e2e.certificates import issue, pem_of
-from tests.e2e.processes import PATIENCE_S, ROOT, Exchange, eventually, run
-
-
-@pytest.fixture(autouse=True)
-def _admin(scratch: Path) -> None:
-    file = scratch / "admin.yaml"
-    file.write_text(yaml.safe_dump({"admin": {"address": "127.0.0.1:0"}}))
-    if "admin: unknown field" in run("fairlead", "--check-config", file).stderr:
-        pytest.skip("this fairlead has no admin port yet")
+from tests.e2e.processes import PATIENCE_S, ROOT, Exchange, eventually
 
 
 def give(path: Path) -> Path:
