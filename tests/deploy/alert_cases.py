@@ -34,6 +34,15 @@ CASES = [
     Case("FairleadDown", "one scrape missed", [series("up", "1 1 0 1 1")], 4),
     Case("FairleadDown", "another job", [series("up", "0x10", job="node")], 10),
     Case("FairleadDown", "down", [series("up", "1 0x10")], 5, "fairlead-0 has not answered for a minute", GATEWAY),
+    Case("FairleadAbsent", "down, but known", [series("up", "0x10")], 10),
+    Case(
+        "FairleadAbsent",
+        "gone",
+        [series("up", "1 1 stale")],
+        12,
+        "Prometheus knows of no gateway",
+        {"job": "fairlead"},
+    ),
     Case("FairleadRestarts", "one", [series("fairlead_start_time_seconds", "100x5 400x20")], 20),
     Case(
         "FairleadRestarts",
