@@ -132,7 +132,7 @@ k8s-check: build/release/build.ninja build/venv/.client build/tools/kustomize ##
 	$(call STEP,build the gateway and the simulated exchange)
 	@$(call BUILD,release) --target fairlead exchange
 	$(call STEP,Kubernetes)
-	@$(PYTEST) $(addprefix tests/deploy/test_,k8s.py k8s_pods.py shield.py alerts.py)
+	@$(PYTEST) $(addprefix tests/deploy/test_,k8s.py k8s_pods.py shield.py alerts.py prometheus.py)
 
 image: ## Build the image with docker, podman or buildah (deploy/Dockerfile; BASE and IMAGE may be given)
 	@deploy/image/build
