@@ -19,14 +19,14 @@ BUILD = flock build/$(1).lock cmake --build build/$(1)
 STEP = @echo "==> $(1)"
 SANITIZERS := UBSAN_OPTIONS=print_stacktrace=1 ASAN_SYMBOLIZER_PATH=/usr/bin/llvm-symbolizer-19
 
-.PHONY: help setup build demo test test-cpp test-asan test-python test-e2e test-docs image image-check fuzz mutants proof bench bench-quick lint format clean
+.PHONY: help setup build demo test test-cpp test-asan test-python test-e2e test-docs image image-check k8s-check fuzz mutants proof bench bench-quick lint format clean
 
 help: ## Tell what there is to make
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 # ---- What everything needs. ----
 
-setup: build/.packages build/venv/.client build/tools/grpcurl ## Install packages (apt), Python environment, stubs and tools
+setup: build/.packages build/venv/.client build/tools/grpcurl build/tools/kustomize ## Install packages (apt), Python environment, stubs and tools
 
 build/.packages: tests/setup/packages
 	$(call STEP,Debian packages)
@@ -64,9 +64,9 @@ build/%/.client: clients/python/pyproject.toml build/%/.ready build/.stubs
 	@build/$*/bin/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable clients/python
 	@touch $@
 
-build/tools/grpcurl: tests/setup/grpcurl | build/venv/.ready
-	$(call STEP,grpcurl (about a minute))
-	@tests/setup/grpcurl build/tools $(PYTHON)
+build/tools/%: tests/setup/% tests/setup/go-tool | build/venv/.ready
+	$(call STEP,$* (about a minute))
+	@tests/setup/$* build/tools $(PYTHON)
 	@touch $@
 
 # ---- The service and the simulated exchange. ----
@@ -118,15 +118,21 @@ test-e2e: build build/venv/.client build/tools/grpcurl ## Run the end-to-end tes
 	$(call STEP,end-to-end tests)
 	@$(PYTEST) tests/exchange tests/e2e -n $(TESTERS)
 
-test-docs: build build/venv/.client build/tools/grpcurl ## Execute the blocks of README.md and docs/
+test-docs: build build/venv/.client build/tools/grpcurl build/tools/kustomize ## Execute the blocks of README.md and docs/
 	$(call STEP,pages)
 	@$(PYTEST) tests/docs --ignore tests/docs/test_blocks.py
 
-image-check: build/release/build.ninja build/venv/.client ## Run the demo with the image's files alone, and read the systemd unit (half a minute)
+image-check: build/release/build.ninja build/venv/.client build/tools/kustomize ## Run all that deploy/ holds as far as one machine can: image, unit, Kubernetes, alerts
 	$(call STEP,build the gateway and the simulated exchange)
 	@$(call BUILD,release) --target fairlead exchange
-	$(call STEP,image and systemd unit)
+	$(call STEP,image and systemd unit and Kubernetes)
 	@$(PYTEST) tests/deploy
+
+k8s-check: build/release/build.ninja build/venv/.client build/tools/kustomize ## Render every overlay of deploy/k8s and check it; alerts and dashboard, too
+	$(call STEP,build the gateway and the simulated exchange)
+	@$(call BUILD,release) --target fairlead exchange
+	$(call STEP,Kubernetes)
+	@$(PYTEST) $(addprefix tests/deploy/test_,k8s.py k8s_pods.py shield.py alerts.py prometheus.py)
 
 image: ## Build the image with docker, podman or buildah (deploy/Dockerfile; BASE and IMAGE may be given)
 	@deploy/image/build
