@@ -123,13 +123,16 @@ def files_of_gateway(every: list[Manifest]) -> set[str]:
 
 
 def configuration_is_found(every: list[Manifest]) -> Iterator[str]:
-    """The argument, the mount and the ConfigMap belong together; a change of it starts the pods anew."""
+    """Argument, mount and ConfigMap belong together. The gateway reads its own anew; others must not change."""
     pod = gateway_pod(every)
     arguments = container(pod, "fairlead")["args"]
     if arguments[0] != "--config" or arguments[1] not in files_of_gateway(every):
         yield f"nothing is mounted for {arguments}"
     for each in of_kind(every, "ConfigMap"):
-        if not re.search(r"-[0-9a-z]{10}$", each["metadata"]["name"]) or not each.get("immutable"):
+        if "fairlead.yaml" in each["data"]:
+            if each["metadata"]["name"] != "fairlead" or each.get("immutable"):
+                yield f"ConfigMap {each['metadata']['name']} cannot be changed"
+        elif not re.search(r"-[0-9a-z]{10}$", each["metadata"]["name"]) or not each.get("immutable"):
             yield f"ConfigMap {each['metadata']['name']} may change under its pods"
 
 

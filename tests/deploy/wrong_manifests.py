@@ -113,12 +113,17 @@ WRONGS: list[tuple[Rule, str, Spoil]] = [
     (
         hardening.configuration_is_found,
         "nothing is mounted",
-        in_pod(lambda pod: [v["projected"]["sources"][0]["configMap"].update(name="fairlead") for v in pod["volumes"]]),
+        in_pod(lambda pod: [v["projected"]["sources"][0]["configMap"].update(name="other") for v in pod["volumes"]]),
+    ),
+    (
+        hardening.configuration_is_found,
+        "cannot be changed",
+        lambda every: of_kind(every, "ConfigMap")[0].update(immutable=True),
     ),
     (
         hardening.configuration_is_found,
         "may change",
-        lambda every: of_kind(every, "ConfigMap")[0]["metadata"].update(name="fairlead"),
+        lambda every: of_kind(every, "ConfigMap")[1]["metadata"].update(name="fairlead-shield"),
     ),
     (
         hardening.resources_are_bounded,
