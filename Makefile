@@ -114,9 +114,10 @@ test-python: build/venv/.client build/venv-oldest/.client ## Run the client's ow
 	$(call STEP,lint checks and mutants and page runner)
 	@$(PYTEST) tests/lint tests/mutants tests/docs/test_blocks.py tests/demo tests/bench
 
-test-e2e: build build/venv/.client build/tools/grpcurl ## Run the end-to-end tests on the real binaries
-	$(call STEP,end-to-end tests)
-	@$(PYTEST) tests/exchange tests/e2e -n $(TESTERS)
+E2E ?= secure
+test-e2e: build build/venv/.client build/tools/grpcurl ## Run the end-to-end tests on the real binaries, over TLS with client certificates and a policy (E2E=plain: without)
+	$(call STEP,end-to-end tests ($(E2E)))
+	@FAIRLEAD_E2E=$(E2E) $(PYTEST) tests/exchange tests/e2e -n $(TESTERS)
 
 test-docs: build build/venv/.client build/tools/grpcurl build/tools/kustomize ## Execute the blocks of README.md and docs/
 	$(call STEP,pages)

@@ -13,6 +13,7 @@ import pytest
 import trustme
 
 import fairlead
+from tests.e2e import secure
 from tests.e2e.attach import Attachment, connected
 from tests.e2e.callers import Papers, Serve, tls_listener
 from tests.e2e.endpoints import SCHEMES, Endpoint
@@ -32,6 +33,9 @@ class StartGateway(Protocol):
         environment: Mapping[str, str] | None = None,
         start: bool = True,
     ) -> Gateway: ...
+
+
+secure.install()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -120,7 +124,9 @@ def tls(authority: trustme.CA) -> ssl.SSLContext:
 
 
 @pytest.fixture
-def start_gateway(scratch: Path, exchange: Exchange, authority: trustme.CA) -> StartGateway:
+def start_gateway(
+    request: pytest.FixtureRequest, scratch: Path, exchange: Exchange, authority: trustme.CA
+) -> StartGateway:
     """Starts gateways; the first lies in `scratch`, further ones in directories below it."""
     made: list[Gateway] = []
     peers = scratch / "authority.pem"
@@ -136,7 +142,11 @@ def start_gateway(scratch: Path, exchange: Exchange, authority: trustme.CA) -> S
         place.mkdir(exist_ok=True)
         # Without the system's authorities: no test's server is theirs, and reading them is half of a gateway's start.
         tls = {"ca_files": [str(exchange.ca), str(peers)], "system_authorities": False}
-        gateway = Gateway(place, {"tls": tls, **(config or {})}, environment)
+        plain = request.node.get_closest_marker("plain") or {"listeners", "callers", "policies"} & (config or {}).keys()
+        secured = secure.ON and not plain
+        more = secure.listeners(place / "fairlead.sock") if secured else {}
+        gateway = Gateway(place, {"tls": tls, **more, **(config or {})}, environment)
+        gateway.secured = secured
         made.append(gateway)
         if start:
             gateway.start()

@@ -268,6 +268,7 @@ class Gateway(Process):
         super().__init__("fairlead", scratch, environment)
         self.unix = scratch / "fairlead.sock"
         self.grpc = ""
+        self.secured = False  # Its address is a TCP listener that wants a certificate: tests/e2e/secure.py.
         self.config_file = scratch / "fairlead.yaml"
         self.config: dict[str, Any] = {
             "listeners": [
@@ -282,7 +283,7 @@ class Gateway(Process):
     @property
     def address(self) -> str:
         """For fairlead.connect and gRPC."""
-        return f"unix://{self.unix}"
+        return self.grpc if self.secured else f"unix://{self.unix}"
 
     def start(self, *, prefix: Sequence[str] = ()) -> None:
         self.config_file.write_text(yaml.safe_dump(self.config, sort_keys=False))

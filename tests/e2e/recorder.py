@@ -13,6 +13,7 @@ from pathlib import Path
 
 import fairlead
 from fairlead import SessionState
+from tests.e2e import secure
 
 NAME = "recorded"
 
@@ -107,5 +108,6 @@ async def record(gateway: str, url: str, preamble: str, last: int, how: str, fil
 
 
 if __name__ == "__main__":
+    secure.install()
     _, address, target, opening, end, shape, path = sys.argv
     asyncio.run(record(address, target, opening, int(end), shape, Path(path)))

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import fairlead
+from tests.e2e import secure
 
 
 def told(entry: fairlead.Entry) -> str:
@@ -54,5 +55,6 @@ async def subscribe(gateway: str, session: str, overflow: fairlead.Overflow, las
 
 
 if __name__ == "__main__":
+    secure.install()
     _, address, name, policy, end, path = sys.argv
     asyncio.run(subscribe(address, name, fairlead.Overflow[policy], int(end), Path(path)))

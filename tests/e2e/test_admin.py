@@ -17,6 +17,8 @@ from tests.e2e.callers import Serve
 from tests.e2e.conftest import StartGateway
 from tests.e2e.processes import PATIENCE_S, Exchange, Gateway, eventually, run
 
+pytestmark = pytest.mark.plain
+
 
 @pytest.fixture
 def watched(start_gateway: StartGateway) -> Gateway:

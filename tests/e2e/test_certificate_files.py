@@ -13,6 +13,8 @@ from tests.e2e.callers import Papers, Serve, channel_to, connect, issue_server
 from tests.e2e.certificates import Pair, context_of, knock, pem_of, served_certificate
 from tests.e2e.processes import Exchange, eventually
 
+pytestmark = pytest.mark.plain
+
 
 async def test_a_replaced_certificate_disturbs_nobody(
     serve: Serve, papers: Papers, exchange: Exchange, scratch: Path

@@ -255,6 +255,7 @@ async def test_configured_lengths(start_gateway: StartGateway, exchange: Exchang
 # ---- Which connection. ----
 
 
+@pytest.mark.plain
 async def test_origins_and_identities_share_nothing(start_gateway: StartGateway, tls: ssl.SSLContext) -> None:
     """Scheme, host, port and identity choose the pool."""
     gateway = start_gateway(start=False)

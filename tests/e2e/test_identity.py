@@ -28,6 +28,8 @@ from tests.e2e.callers import (
 from tests.e2e.certificates import ALERT, context_of, knock, knock_plainly, old
 from tests.e2e.processes import Exchange, Gateway, eventually, run
 
+pytestmark = pytest.mark.plain
+
 # ---- The handshake. ----
 
 

@@ -17,6 +17,8 @@ from fairlead.v1 import session_pb2_grpc
 from tests.e2e.conftest import StartGateway
 from tests.e2e.processes import BUILD, PATIENCE_S, Exchange, Gateway, eventually, run
 
+pytestmark = pytest.mark.plain
+
 
 async def test_unix_and_tcp_show_the_same_sessions(gateway: Gateway, exchange: Exchange) -> None:
     async with (

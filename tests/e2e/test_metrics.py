@@ -3,6 +3,8 @@
 import re
 from collections.abc import Mapping
 
+import pytest
+
 from fairlead.v1.http_pb2 import HttpResponse
 from fairlead.v1.session_pb2 import (
     SESSION_STATE_OPEN,
@@ -20,6 +22,8 @@ from tests.e2e.callers import Papers, Serve, channel_to
 from tests.e2e.conftest import StartGateway
 from tests.e2e.http_calls import Failed, all_of, ask, asking, response
 from tests.e2e.processes import ROOT, Exchange, Gateway, eventually
+
+pytestmark = pytest.mark.plain
 
 
 async def scrape(gateway: Gateway) -> dict[str, float]:

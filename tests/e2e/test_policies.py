@@ -25,6 +25,8 @@ from tests.e2e.callers import sha256 as hash_of
 from tests.e2e.conftest import StartGateway
 from tests.e2e.processes import LOOPBACK, SCHEMES, Exchange, Gateway, eventually
 
+pytestmark = pytest.mark.plain
+
 DENIED = grpc.StatusCode.PERMISSION_DENIED
 METHODS = [f"{service.name}.{method.name}" for service in SERVICES for method in service.methods]
 

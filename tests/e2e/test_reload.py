@@ -32,6 +32,8 @@ from tests.e2e.callers import (
 from tests.e2e.conftest import StartGateway
 from tests.e2e.processes import LOOPBACK, SCHEMES, Exchange, Gateway, eventually
 
+pytestmark = pytest.mark.plain
+
 QUIET = Heartbeat(interval=span(0))
 Config = dict[str, Any]
 # Security case 9: from the change on.

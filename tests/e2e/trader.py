@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from fairlead.v1.session_pb2 import Attached, Command, CommandResult, Gap, Open, Outcome, Send, StateChanged
+from tests.e2e import secure
 from tests.e2e.attach import Attachment, Frame, connected, span
 from tests.e2e.recorder import whole_lines
 
@@ -75,5 +76,6 @@ async def trade(gateway: str, opening: Open, last: int, file: Path) -> None:
 
 
 if __name__ == "__main__":
+    secure.install()
     _, address, opened, end, path = sys.argv
     asyncio.run(trade(address, Open.FromString(base64.b64decode(opened)), int(end), Path(path)))

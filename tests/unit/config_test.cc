@@ -123,9 +123,11 @@ TEST_F(ConfigTest, TakesEveryField) {
   EXPECT_EQ(std::get<TcpAddress>(config.listeners[1].address).tls, (ListenerTls{ca_file, ca_file, ca_file}));
   Sha256 hash{};
   hash.back() = 0xff;
-  EXPECT_THAT(
-      config.callers,
-      ElementsAre(Caller{.identity = "desk-3", .certificates = {"spiffe://firm/desk", "desk.firm"}, .tokens = {hash}}));
+  EXPECT_THAT(config.callers, ElementsAre(Caller{.identity = "desk-3",
+                                                 .certificates = {"spiffe://firm/desk", "desk.firm"},
+                                                 .tokens = {hash},
+                                                 .jwt_subjects = {"desk"}}));
+  EXPECT_EQ(config.jwt, (JwtOptions{.issuer = "https://issuer", .audience = "fairlead", .keys_file = "keys.json"}));
   EXPECT_THAT(config.policies, ElementsAre(Policy{.identity = "desk-3",
                                                   .methods = {"SessionService.Attach", "*"},
                                                   .egress = {"lab", "*"},

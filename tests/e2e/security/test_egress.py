@@ -21,6 +21,8 @@ from tests.e2e.http_calls import asking, fields_of, response
 from tests.e2e.security.island import Answer, Island, NameServer, island
 from tests.e2e.security.ways import EVERY_WAY, QUIET, Refusal, refused, request_refused, session_refused
 
+pytestmark = pytest.mark.plain
+
 PUBLIC, PUBLIC_TOO, PRIVATE = "8.8.8.8", "1.1.1.1", "10.0.0.1"
 METADATA = "169.254.169.254"
 DENIED = ("EGRESS_DENIED", "NOT_SENT")

@@ -13,9 +13,6 @@ from tests.e2e.conftest import StartGateway
 from tests.e2e.http_calls import Failed, ask, asking, begin
 from tests.e2e.processes import Exchange, Gateway, eventually
 
-# What would stop a client's gRPC: grpc-retry-pushback-ms of -1 in the trailers, or initial metadata before them.
-NO_PUSHBACK = "a failure whose phase is not NOT_SENT comes without a word to gRPC that it is not to be tried again"
-
 EVERY_CODE = [
     code.name for code in grpc.StatusCode if code not in (grpc.StatusCode.OK, grpc.StatusCode.INVALID_ARGUMENT)
 ]
@@ -80,7 +77,6 @@ async def test_case_35_a_retry_policy_for_what_is_unavailable_sends_no_order_twi
     assert await placed(exchange) == {"one": 1}
 
 
-@pytest.mark.xfail(strict=True, reason=f"{NO_PUSHBACK}: gRPC's client sends it again, five times in all")
 @pytest.mark.parametrize("end", ENDS)
 async def test_case_35_a_retry_policy_for_everything_sends_no_order_twice(
     gateway: Gateway, exchange: Exchange, end: str

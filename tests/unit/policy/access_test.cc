@@ -81,7 +81,7 @@ TEST(Access, AMethodIsGrantedByNameOrByAStar) {
 
 TEST(Access, WhoIsNobodyIsToldNothingOfPolicies) {
   const Access access(Rules());
-  EXPECT_EQ(Told(access.Admit({.token = Sha256{1}}, kAttachMethod)), "md");
+  EXPECT_EQ(Told(access.Admit({.token = Sha256{1}}, MethodOf(Rpc::kAttach))), "md");
   EXPECT_EQ(Told(access.Admit({.token = Sha256{1}}, "SessionService.Tail")),
             "NOT_GRANTED policies[md].methods does not grant SessionService.Tail");
   EXPECT_EQ(Told(access.Admit({.token = Sha256{9}}, "SessionService.Tail")),
@@ -168,8 +168,8 @@ TEST(Access, TheFirstPolicyMakesAllOthersNeedOne) {
   AccessRules rules = Rules();
   rules.policies = {{.identity = "desk", .methods = {"*"}}};
   const Access access(rules);
-  EXPECT_EQ(Told(access.MayCall("desk", kAttachMethod)), "yes");
-  EXPECT_EQ(Told(access.MayCall("md", kAttachMethod)),
+  EXPECT_EQ(Told(access.MayCall("desk", MethodOf(Rpc::kAttach))), "yes");
+  EXPECT_EQ(Told(access.MayCall("md", MethodOf(Rpc::kAttach))),
             "NOT_GRANTED no policies[md], which could grant SessionService.Attach");
   EXPECT_THAT(access.EgressOf("desk").rules(), ElementsAre()) << "an empty field grants nothing";
 }
