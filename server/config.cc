@@ -18,6 +18,7 @@
 #include "config_yaml.h"
 #include "fairlead/config/v1/config.pb.h"
 #include "policy/http_request.h"
+#include "policy/jwt.h"
 
 namespace fairlead {
 namespace {
@@ -206,11 +207,20 @@ class Validation {
     return caller;
   }
 
+  void CheckJwtKeys(const std::string& file) {
+    const std::string field = "jwt.keys_file";
+    if (file.empty()) return errors_.Add(field, "is missing; expected a file with the issuer's JWK Set");
+    const auto text = ReadFile(file, kMostJwtKeyBytes);
+    if (!text) return errors_.Add(field, "\"" + file + "\" cannot be read: " + text.error() + "; expected a JWK Set");
+    if (const auto keys = JwtKeys::Parse(*text); !keys)
+      errors_.Add(field, "\"" + file + "\" " + keys.error().message + "; expected the issuer's JWK Set");
+  }
+
   void ConvertJwt(const proto::Jwt& file, std::optional<JwtOptions>& jwt) {
     if (file.issuer().empty()) errors_.Add("jwt.issuer", "is missing; expected the iss of tokens");
     if (file.audience().empty())
       errors_.Add("jwt.audience", "is missing; expected what aud of tokens has for this gateway");
-    if (file.keys_file().empty()) errors_.Add("jwt.keys_file", "is missing; expected a file with the issuer's JWK Set");
+    CheckJwtKeys(file.keys_file());
     jwt = JwtOptions{.issuer = file.issuer(), .audience = file.audience(), .keys_file = file.keys_file()};
   }
 

@@ -37,6 +37,7 @@ struct JwtClaims {
 // Clocks differ: of both sides of exp and nbf.
 inline constexpr Duration kJwtLeeway = std::chrono::seconds(30);
 inline constexpr size_t kMostJwtBytes = size_t{16} << 10;
+inline constexpr size_t kMostJwtKeyBytes = size_t{1} << 20;  // Of a file with keys.
 
 // Of one issuer. Any thread.
 class JwtRules {

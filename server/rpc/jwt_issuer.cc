@@ -10,7 +10,6 @@ namespace fairlead {
 namespace {
 
 constexpr Duration kLookAgain = std::chrono::seconds(1);
-constexpr size_t kMostKeyBytes = size_t{1} << 20;
 // Of tokens that are remembered; at the bound all are verified anew.
 constexpr size_t kMostTokens = 10'000;
 
@@ -21,7 +20,7 @@ JwtIssuer::JwtIssuer(JwtOptions options, const Clock& clock)
 
 Result<std::unique_ptr<JwtIssuer>> JwtIssuer::Open(JwtOptions options, const Clock& clock) {
   std::unique_ptr<JwtIssuer> issuer(new JwtIssuer(std::move(options), clock));
-  auto text = ReadFile(issuer->options_.keys_file, kMostKeyBytes);
+  auto text = ReadFile(issuer->options_.keys_file, kMostJwtKeyBytes);
   Result<void> taken;
   if (text) {
     taken = issuer->Take(std::move(*text));
@@ -48,7 +47,7 @@ Result<void> JwtIssuer::Take(std::string text) {
 void JwtIssuer::LookAgain() {
   if (clock_.Now() - looked_at_ < kLookAgain) return;
   looked_at_ = clock_.Now();
-  auto text = ReadFile(options_.keys_file, kMostKeyBytes);
+  auto text = ReadFile(options_.keys_file, kMostJwtKeyBytes);
   if (text && *text == seen_) return;
   if (!text && std::exchange(seen_, text.error()) == text.error()) return;
   const Result<void> taken = text ? Take(std::move(*text)) : Result<void>(NotSent(Reason::kInvalidField, text.error()));

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from tests.e2e.processes import BUILD, PATIENCE_S, ROOT
+from tests.e2e.processes import BUILD, PATIENCE_S, ROOT, Exchange
 
 USER = 65532
 # Without root: a user namespace in which the caller is that user.
@@ -42,6 +42,15 @@ def scratch() -> Iterator[Path]:
     with TemporaryDirectory(prefix="fl-") as name:
         Path(name).chmod(0o755)
         yield Path(name)
+
+
+@pytest.fixture
+def exchange(scratch: Path) -> Iterator[Exchange]:
+    """A simulated exchange of this test's own."""
+    exchange = Exchange(scratch)
+    exchange.start()
+    yield exchange
+    exchange.stop()
 
 
 @pytest.fixture(scope="session")

@@ -33,14 +33,6 @@ def config(**fields: Any) -> str:
 
 
 @pytest.fixture
-def exchange(scratch: Path) -> Iterator[Exchange]:
-    exchange = Exchange(scratch)
-    exchange.start()
-    yield exchange
-    exchange.stop()
-
-
-@pytest.fixture
 def filtered(scratch: Path) -> list[str]:
     """The unit's system call filter."""
     file = scratch / "filter.json"

@@ -73,14 +73,6 @@ def prometheus(scratch: Path, gateway: Gateway) -> Iterator[Prometheus]:
 
 
 @pytest.fixture
-def exchange(scratch: Path) -> Iterator[Exchange]:
-    exchange = Exchange(scratch)
-    exchange.start()
-    yield exchange
-    exchange.stop()
-
-
-@pytest.fixture
 def gateway(scratch: Path) -> Iterator[Gateway]:
     gateway = Gateway(scratch, {"admin": {"address": "127.0.0.1:0"}})
     gateway.start()

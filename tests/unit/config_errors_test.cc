@@ -314,11 +314,13 @@ TEST_F(ConfigTest, SubjectsAreOfAnIssuer) {
   EXPECT_THAT(Errors(listener + caller + "jwt: {}\n"),
               ElementsAre(HasSubstr("jwt.issuer: is missing; "), HasSubstr("jwt.audience: is missing; "),
                           HasSubstr("jwt.keys_file: is missing; ")));
-  EXPECT_THAT(
-      Errors(listener + "callers: [{identity: a, jwt_subjects: [md, \"\"]}, {identity: b, jwt_subjects: [md]}]\n"
-                        "policies: [{identity: a}]\njwt: {issuer: i, audience: a, keys_file: k}\n"),
-      ElementsAre(HasSubstr("callers[0].jwt_subjects[1]: is empty; "),
-                  HasSubstr("callers[1].jwt_subjects[0]: the same as callers[0].jwt_subjects[0]; ")));
+  EXPECT_THAT(Errors(listener +
+                     "callers: [{identity: a, jwt_subjects: [md, \"\"]}, {identity: b, jwt_subjects: [md]}]\n"
+                     "policies: [{identity: a}]\njwt: {issuer: i, audience: a, keys_file: " +
+                     Write("keys.json", "{}") + "}\n"),
+              ElementsAre(HasSubstr("callers[0].jwt_subjects[1]: is empty; "),
+                          HasSubstr("callers[1].jwt_subjects[0]: the same as callers[0].jwt_subjects[0]; "),
+                          HasSubstr("keys.json\" is no JWK Set: {\"keys\": [...]}; expected the issuer's JWK Set")));
 }
 
 // ---- Who may do what. ----

@@ -29,6 +29,10 @@ TEST_F(ConfigTest, FillsInDefaults) {
   EXPECT_FALSE(config.admin);
 }
 
+// A JWK Set with one public key: that of RFC 7517 appendix A.1.
+const std::string kKeySet = R"({"keys":[{"kty":"EC","crv":"P-256",
+  "x":"MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4","y":"4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM"}]})";
+
 // Every field, none at its default. CA_FILE stands for a file that a test makes.
 const std::string kEveryField = R"(
 listeners:
@@ -44,7 +48,7 @@ callers:
     certificates: [spiffe://firm/desk, desk.firm]
     token_sha256: [00000000000000000000000000000000000000000000000000000000000000fF]
     jwt_subjects: [desk]
-jwt: { issuer: "https://issuer", audience: fairlead, keys_file: keys.json }
+jwt: { issuer: "https://issuer", audience: fairlead, keys_file: KEYS_FILE }
 policies:
   - identity: desk-3
     methods: [SessionService.Attach, "*"]
@@ -111,6 +115,8 @@ TEST_F(ConfigTest, TakesEveryField) {
                                     "-----BEGIN PRIVATE KEY-----\nAA==\n-----END PRIVATE KEY-----\n");
   std::string yaml = kEveryField;
   for (size_t at = 0; (at = yaml.find("CA_FILE")) != std::string::npos;) yaml.replace(at, 7, ca_file);
+  const std::string keys_file = Write("keys.json", kKeySet);
+  yaml.replace(yaml.find("KEYS_FILE"), 9, keys_file);
   const Config config = Load(yaml);
 
   ASSERT_EQ(config.listeners.size(), 2u);
@@ -127,7 +133,7 @@ TEST_F(ConfigTest, TakesEveryField) {
                                                  .certificates = {"spiffe://firm/desk", "desk.firm"},
                                                  .tokens = {hash},
                                                  .jwt_subjects = {"desk"}}));
-  EXPECT_EQ(config.jwt, (JwtOptions{.issuer = "https://issuer", .audience = "fairlead", .keys_file = "keys.json"}));
+  EXPECT_EQ(config.jwt, (JwtOptions{.issuer = "https://issuer", .audience = "fairlead", .keys_file = keys_file}));
   EXPECT_THAT(config.policies, ElementsAre(Policy{.identity = "desk-3",
                                                   .methods = {"SessionService.Attach", "*"},
                                                   .egress = {"lab", "*"},

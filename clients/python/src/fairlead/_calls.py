@@ -1,7 +1,8 @@
 """The unary calls of a gateway that are about sessions."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import grpc
@@ -26,13 +27,28 @@ _CLOSE_TIMEOUT_S = 20.0
 _T = TypeVar("_T")
 
 
+@contextmanager
+def _answered(*, writes: bool) -> Iterator[None]:
+    """Give what goes wrong with a call its exception; `writes`: if nobody answers, what it did is unknown."""
+    cancelled = cancellations()
+    try:
+        yield
+    except grpc.aio.AioRpcError as error:
+        raise_if_cancelled(cancelled)
+        raise error_of_rpc(error, writes=writes) from None
+    except asyncio.CancelledError:
+        # grpc.aio says the same when the connection was closed under the call.
+        raise_if_cancelled(cancelled)
+        lost = OutcomeUnknown if writes else GatewayUnavailable
+        raise lost(Failure(message="the connection to the gateway was closed meanwhile")) from None
+
+
 async def list_sessions(link: Link) -> list[SessionSummary]:
     """List the sessions of this identity, ordered by name."""
     found: list[SessionSummary] = []
     token = ""
     stub = link.connection.stub
-    cancelled = cancellations()
-    try:
+    with _answered(writes=False):
         while True:
             page = await stub.ListSessions(
                 pb.ListSessionsRequest(page_size=1000, page_token=token), timeout=RPC_TIMEOUT_S
@@ -41,40 +57,19 @@ async def list_sessions(link: Link) -> list[SessionSummary]:
             token = page.next_page_token
             if not token:
                 return found
-    except grpc.aio.AioRpcError as error:
-        raise_if_cancelled(cancelled)
-        raise error_of_rpc(error, writes=False) from None
-    except asyncio.CancelledError:
-        # grpc.aio says the same when the connection was closed under the call.
-        raise_if_cancelled(cancelled)
-        raise GatewayUnavailable(Failure(message="the connection to the gateway was closed meanwhile")) from None
 
 
 async def get_session(link: Link, name: str, timeout: float = RPC_TIMEOUT_S) -> SessionSummary:
     """Get one session."""
-    cancelled = cancellations()
-    try:
+    with _answered(writes=False):
         answer = await link.connection.stub.GetSession(pb.GetSessionRequest(session=name), timeout=timeout)
-    except grpc.aio.AioRpcError as error:
-        raise_if_cancelled(cancelled)
-        raise error_of_rpc(error, writes=False) from None
-    except asyncio.CancelledError:
-        raise_if_cancelled(cancelled)
-        raise GatewayUnavailable(Failure(message="the connection to the gateway was closed meanwhile")) from None
     return SessionSummary.from_proto(answer.session, link.name)
 
 
 async def close_session(link: Link, name: str) -> None:
     """Close one session."""
-    cancelled = cancellations()
-    try:
+    with _answered(writes=True):
         await link.connection.stub.CloseSession(pb.CloseSessionRequest(session=name), timeout=_CLOSE_TIMEOUT_S)
-    except grpc.aio.AioRpcError as error:
-        raise_if_cancelled(cancelled)
-        raise error_of_rpc(error, writes=True) from None
-    except asyncio.CancelledError:
-        raise_if_cancelled(cancelled)
-        raise OutcomeUnknown(Failure(message="the connection to the gateway was closed meanwhile")) from None
 
 
 async def list_everywhere(links: Sequence[Link]) -> list[SessionSummary]:
