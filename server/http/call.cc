@@ -7,11 +7,12 @@
 #include "policy/http_request.h"
 
 namespace fairlead {
-Call::Call(HttpRequest request, HttpSurroundings& around, size_t& of_identity, Done done)
+Call::Call(HttpRequest request, HttpSurroundings& around, size_t& of_identity, Done done, Writing writing)
     : request_(std::move(request)),
       around_(around),
       of_identity_(of_identity),
       done_(std::move(done)),
+      writing_(std::move(writing)),
       arrived_(around.timers.Now()),
       timeout_(around.timers.MakeTimer()),
       counted_bytes_(request_.body.size()),
@@ -47,6 +48,7 @@ void Call::SendOn(Connection& connection, const std::optional<ConnectTimes>& tim
   timing_.pool_wait = around_.timers.Now() - arrived_;
   timing_.connection = times;
   reused_connection_ = connection.used();
+  if (writing_) writing_();
   connection.Send(
       {.head = RequestHead(request_.method, request_.url, request_.headers, request_.body.size()),
        .body = std::move(request_.body),
@@ -70,6 +72,7 @@ void Call::Fail(Failure failure) { Finish(std::unexpected(std::move(failure))); 
 
 void Call::Abandon() {
   done_ = nullptr;
+  writing_ = nullptr;
   if (state_ == State::kDone) return;
   if (connection_ != nullptr) {
     connection_->Cancel(Reason::kUnspecified, "the caller cancelled the request");

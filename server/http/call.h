@@ -29,9 +29,11 @@ class Call : public std::enable_shared_from_this<Call> {
  public:
   enum class State { kWaiting, kSent, kDone };
   using Done = std::function<void(Result<HttpResponse>)>;
+  using Writing = std::function<void()>;
 
-  // `of_identity`: its requests under way; outlives it.
-  Call(HttpRequest request, HttpSurroundings& around, size_t& of_identity, Done done);
+  // `of_identity`: its requests under way; outlives it. `writing`, which may be empty, comes before its first byte is
+  // written, at most once.
+  Call(HttpRequest request, HttpSurroundings& around, size_t& of_identity, Done done, Writing writing = nullptr);
   ~Call();
   Call(const Call&) = delete;
   Call& operator=(const Call&) = delete;
@@ -61,6 +63,7 @@ class Call : public std::enable_shared_from_this<Call> {
   HttpSurroundings& around_;
   size_t& of_identity_;
   Done done_;
+  Writing writing_;
   State state_ = State::kWaiting;
   const SteadyTime arrived_;
   Pool* pool_ = nullptr;              // While it waits.

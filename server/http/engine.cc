@@ -36,14 +36,16 @@ Result<void> HttpEngine::Admit(const std::string& identity, const HttpRequest& r
   return access_.Get()->CheckCap(identity, Cap::kRequests, requests_of_[identity] + 1);
 }
 
-HttpEngine::UnderWay HttpEngine::Send(const std::string& identity, HttpRequest request, Done done) {
+HttpEngine::UnderWay HttpEngine::Send(const std::string& identity, HttpRequest request, Done done,
+                                      Call::Writing writing) {
   if (auto admitted = Admit(identity, request); !admitted) {
     ++around_.totals.measures.requests[0];
     done(std::unexpected(admitted.error()));
     return UnderWay(nullptr);
   }
   const TargetUrl url = request.url;
-  auto call = std::make_shared<Call>(std::move(request), around_, requests_of_[identity], std::move(done));
+  auto call =
+      std::make_shared<Call>(std::move(request), around_, requests_of_[identity], std::move(done), std::move(writing));
   auto& pool = pools_[{identity, url.Origin(), renewals_}];
   if (!pool) pool = std::make_unique<Pool>(identity, url, around_);
   if (auto served = pool->Serve(call); !served) {

@@ -1,6 +1,7 @@
 #include "policy/http_request.h"
 
 #include <algorithm>
+#include <array>
 
 #include "policy/http_headers.h"
 
@@ -47,6 +48,11 @@ Result<void> CheckMethod(std::string_view method) {
   }
   if (method == "CONNECT") return invalid("CONNECT asks for a tunnel, not for a response");
   return {};
+}
+
+bool IsSafe(std::string_view method) {
+  static constexpr std::array<std::string_view, 4> kSafe = {"GET", "HEAD", "OPTIONS", "TRACE"};
+  return std::ranges::find(kSafe, method) != kSafe.end();
 }
 
 std::string AppendQuery(std::string target, const std::vector<QueryParameter>& query) {

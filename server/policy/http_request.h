@@ -21,6 +21,8 @@ struct QueryParameter {
 // A token (RFC 9110 section 9.1) of capitals, digits and '-' that begins with a capital and has at most 32 bytes, and
 // not CONNECT, which is no request to an exchange. Failures are kInvalidField and name "request.method".
 Result<void> CheckMethod(std::string_view method);
+// It asks for nothing to be done (RFC 9110 section 9.2.1: GET, HEAD, OPTIONS, TRACE): asked twice, no harm is done.
+bool IsSafe(std::string_view method);
 
 // `target` is a path with or without a query, as TargetUrl holds it. The parameters follow in their order, repetition
 // kept, as KEY=VALUE with all bytes but RFC 3986's unreserved ones percent-encoded.

@@ -4,6 +4,7 @@
 #include <optional>
 #include <utility>
 
+#include "policy/http_request.h"
 #include "rpc/http_requests.h"
 #include "rpc/status.h"
 
@@ -28,14 +29,16 @@ class SendCall final : public grpc::ServerUnaryReactor, public std::enable_share
     if (auto may = access->MayRequest(admission->identity, asked_for.method, asked_for.url); !may)
       return FinishWith(ToStatus(may.error()));
     names_ = std::move(parsed->response_header_names);
-    face_.timers.Post(
-        [self = shared_from_this(), identity = admission->identity, asked = std::move(parsed->request)]() mutable {
-          if (self->cancelled_) return self->End(grpc::Status::CANCELLED);
-          auto under_way = self->face_.engine.Send(
-              identity, std::move(asked),
-              [call = self.get()](Result<HttpResponse> outcome) { call->Ended(std::move(outcome)); });
-          if (!self->ended_) self->under_way_.emplace(std::move(under_way));
-        });
+    const bool is_safe = IsSafe(asked_for.method);
+    face_.timers.Post([self = shared_from_this(), identity = admission->identity, asked = std::move(parsed->request),
+                       is_safe]() mutable {
+      if (self->cancelled_) return self->End(grpc::Status::CANCELLED);
+      SendCall* const call = self.get();
+      auto under_way = self->face_.engine.Send(
+          identity, std::move(asked), [call](Result<HttpResponse> outcome) { call->Ended(std::move(outcome)); },
+          is_safe ? Call::Writing() : [call] { call->Commit(); });
+      if (!self->ended_) self->under_way_.emplace(std::move(under_way));
+    });
   }
 
   void OnCancel() override {
@@ -58,7 +61,11 @@ class SendCall final : public grpc::ServerUnaryReactor, public std::enable_share
     return std::chrono::duration_cast<Duration>(deadline - std::chrono::system_clock::now());
   }
 
-  // The loop.
+  // The loop. No client of gRPC tries a call again of which it has seen something: if this process dies with an order,
+  // the next one is not asked for it. Costs a write of its own, so not for what may be asked twice.
+  void Commit() {
+    face_.flusher.Run([self = shared_from_this()] { self->StartSendInitialMetadata(); });
+  }
   void Ended(Result<HttpResponse> outcome) {
     if (!outcome) {
       // The exchange may have it: a client whose retry policy names this status would have it sent once more.

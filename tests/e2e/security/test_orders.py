@@ -111,11 +111,13 @@ async def test_case_35_a_gateway_that_dies_with_an_order_leaves_it_unknown(
     assert await placed(exchange) == {"one": 1}
 
 
-@pytest.mark.xfail(strict=True, reason="a Send has no initial metadata before its end, so gRPC may still try it again")
 async def test_case_35_a_retry_policy_sends_no_order_to_the_next_gateway(
     start_gateway: StartGateway, exchange: Exchange
 ) -> None:
-    """The usual policy, and the gateway dies with the order: gRPC's own UNAVAILABLE, which this policy takes up."""
+    """The usual policy, and the gateway dies with the order: gRPC's own UNAVAILABLE, which this policy names.
+
+    But the call has its initial metadata already, and a call of which something is known is not tried again.
+    """
     gateway = start_gateway()
     await exchange.http_fault("never_answer", count=1)
     async with grpc.aio.insecure_channel(gateway.address, eager("UNAVAILABLE", pause=1)) as channel:

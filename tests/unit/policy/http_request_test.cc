@@ -16,6 +16,12 @@ TEST(CheckMethod, TakesTokensInCapitals) {
   EXPECT_TRUE(CheckMethod(std::string(32, 'A')));
 }
 
+TEST(IsSafe, HoldsForWhatOnlyAsks) {
+  for (const char* method : {"GET", "HEAD", "OPTIONS", "TRACE"}) EXPECT_TRUE(IsSafe(method)) << method;
+  for (const char* method : {"POST", "PUT", "PATCH", "DELETE", "QUERY", "GETS", ""})
+    EXPECT_FALSE(IsSafe(method)) << method;
+}
+
 TEST(CheckMethod, RefusesTheRest) {
   const std::string others[] = {"",
                                 "get",
