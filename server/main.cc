@@ -195,15 +195,16 @@ int Run(const Config& config, const std::string& file) {
     const WallTime deadline = loop.WallNow() + config.shutdown_timeout;
     if (admin) admin->Drain();
     gateway.StopAccepting();
-    streams.Drain(deadline);
+    const SteadyTime gone_by = loop.Now() + config.shutdown_timeout;
+    streams.Drain(gone_by);
     // Every stream has its last events and its status, every request its answer; what else is open (a Watch of health)
     // need not hold us up.
     const auto drained = [&, deadline, left = std::make_shared<int>(2)] {
       if (--*left == 0) end(std::min(deadline, loop.WallNow() + kLastWords));
     };
-    http.Drain(drained);
-    registry.Drain([&, drained] { streams.WhenEmpty(drained); });
-    timeout->At(loop.Now() + config.shutdown_timeout, [&end, deadline] { end(deadline); });
+    http.Drain(gone_by, drained);
+    registry.Drain(gone_by, [&, drained] { streams.WhenEmpty(drained); });
+    timeout->At(gone_by, [&end, deadline] { end(deadline); });
   });
 
   if (admin) admin->Run();

@@ -27,7 +27,7 @@ Result<void> HttpEngine::Admit(const std::string& identity, const HttpRequest& r
   const auto reached = [](const char* limit, uint64_t value, const char* what) {
     return NotSent(Reason::kLimitReached, std::string(limit) + ", " + std::to_string(value) + what);
   };
-  if (draining_) return NotSent(Reason::kDraining, "the gateway is shutting down");
+  if (draining_) return std::unexpected(draining_.Refusal(around_.timers.Now()));
   if (around_.totals.requests >= limits.requests) return reached("limits.requests", limits.requests, ", are under way");
   if (around_.totals.body_bytes + request.body.size() > limits.total_body_bytes) {
     return reached("limits.total_body_bytes", limits.total_body_bytes,
@@ -97,8 +97,8 @@ std::vector<HttpEngine::PoolView> HttpEngine::Pools() const {
   return views;
 }
 
-void HttpEngine::Drain(std::function<void()> done) {
-  draining_ = true;
+void HttpEngine::Drain(SteadyTime gone_by, std::function<void()> done) {
+  draining_.Begin(gone_by);
   drained_ = std::move(done);
   Relaxed();
 }

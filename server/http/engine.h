@@ -13,6 +13,7 @@
 #include "http/pool.h"
 #include "http/request.h"
 #include "policy/access.h"
+#include "policy/draining.h"
 
 namespace fairlead {
 
@@ -47,7 +48,7 @@ class HttpEngine {
   // Where connections may go has changed: those that there are carry what has been asked for already, and no more.
   void Renew();
   // Refuses new requests, lets those under way finish, closes all connections and runs the callback.
-  void Drain(std::function<void()> done);
+  void Drain(SteadyTime gone_by, std::function<void()> done);
 
   const HttpOptions& options() const { return options_; }
   struct PoolView {
@@ -72,7 +73,7 @@ class HttpEngine {
   std::map<std::string, size_t> requests_of_;  // Under way, by identity.
   std::map<Key, std::unique_ptr<Pool>> pools_;
   uint64_t renewals_ = 0;
-  bool draining_ = false;
+  Draining draining_;
   std::function<void()> drained_;
   std::shared_ptr<HttpEngine*> self_;
   bool relaxing_ = false;

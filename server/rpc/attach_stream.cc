@@ -120,8 +120,8 @@ void AttachStream::Stuck() {
   context_.TryCancel();  // Finish would wait behind the write; this leads to OnCancel.
 }
 
-void AttachStream::Drain(WallTime deadline) {
-  if (channels_) channels_->Drain(deadline);
+void AttachStream::Drain(SteadyTime gone_by) {
+  if (channels_) channels_->Drain(gone_by);
 }
 
 void AttachStream::Recheck() {

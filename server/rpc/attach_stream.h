@@ -46,7 +46,7 @@ class AttachStream final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc
   void Finished(const Failure* why) override;
   void Drained() override;
   void Stuck() override;
-  void Drain(WallTime deadline) override;
+  void Drain(SteadyTime gone_by) override;
   void Recheck() override;
   void Revoke(const Failure& cause) override;
   void CutOff();

@@ -123,7 +123,7 @@ void Channels::Execute(v1::Command& command) {
 }
 
 Result<void> Channels::CheckFree(uint32_t channel) const {
-  if (finish_with_) return std::unexpected(*finish_with_);
+  if (draining_) return std::unexpected(draining_.Refusal(timers_.Now()));
   if (channels_.contains(channel)) {
     return NotSent(Reason::kChannelInUse, "channel: " + std::to_string(channel) + " is in use on this stream");
   }
@@ -234,10 +234,10 @@ void Channels::HalfClosed() {
   FinishIfDone();
 }
 
-void Channels::Drain(WallTime deadline) {
-  finish_with_ = Failure{Reason::kDraining, Phase::kUnspecified, "the gateway is shutting down"};
+void Channels::Drain(SteadyTime gone_by) {
+  draining_.Begin(gone_by);
   v1::Event event;
-  *event.mutable_draining()->mutable_deadline() = ToTimestamp(deadline);
+  *event.mutable_draining()->mutable_deadline() = ToTimestamp(timers_.WallNow() + (gone_by - timers_.Now()));
   Tell(std::move(event));
 }
 
@@ -384,10 +384,14 @@ void Channels::WatchWrite() {
 }
 
 void Channels::FinishIfDone() {
-  const bool over = half_closed_ || finish_with_.has_value();
-  if (finished_ || !over || writing_ || !channels_.empty() || !waiting_.empty() || !unexecuted_.empty()) return;
+  if (finished_ || (!half_closed_ && !draining_) || writing_ || !channels_.empty() || !waiting_.empty() ||
+      !unexecuted_.empty())
+    return;
   finished_ = true;
-  stream_.Finished(finish_with_ ? &*finish_with_ : nullptr);
+  if (!draining_) return stream_.Finished(nullptr);
+  Failure why = draining_.Refusal(timers_.Now());
+  why.phase = Phase::kUnspecified;  // Much may have been sent through this stream.
+  stream_.Finished(&why);
 }
 
 }  // namespace fairlead

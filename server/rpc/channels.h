@@ -13,6 +13,7 @@
 
 #include "base/current.h"
 #include "policy/access.h"
+#include "policy/draining.h"
 #include "policy/flush.h"
 #include "rpc/requests.h"
 #include "rpc/response_encoder.h"
@@ -51,7 +52,7 @@ class Channels {
   // No more commands: the stream finishes with its last channel.
   void HalfClosed();
   // The gateway stops: tells so, and finishes when every channel has ended.
-  void Drain(WallTime deadline);
+  void Drain(SteadyTime gone_by);
   // The access has changed: channels that read what is no longer granted end.
   void Recheck();
   // Of the message that was written last: when its oldest frame was read, of those that are not of the past.
@@ -117,7 +118,7 @@ class Channels {
   bool writing_ = false;
   bool watching_ = false;  // stuck_timer_ is armed.
   bool half_closed_ = false;
-  std::optional<Failure> finish_with_;  // Draining.
+  Draining draining_;
   bool finished_ = false;
 };
 

@@ -21,7 +21,7 @@ Result<void> Check(const Access& access, const Streams::Member& member) {
 }  // namespace
 
 Result<void> Streams::Admit(Member& member) {
-  if (draining_) return NotSent(Reason::kDraining, "the gateway is shutting down");
+  if (draining_) return std::unexpected(draining_.Refusal(timers_.Now()));
   if (members_.size() >= limits_.streams) {
     return NotSent(Reason::kLimitReached, "limits.streams, " + std::to_string(limits_.streams) + ", are open");
   }

@@ -12,6 +12,7 @@
 #include "base/current.h"
 #include "base/measures.h"
 #include "policy/access.h"
+#include "policy/draining.h"
 #include "policy/flush.h"
 #include "policy/token_bucket.h"
 #include "rpc/flusher.h"
@@ -26,7 +27,7 @@ class Streams {
   // An open Attach or Tail stream.
   class Member {
    public:
-    virtual void Drain(WallTime deadline) = 0;
+    virtual void Drain(SteadyTime gone_by) = 0;
     // It may go on, but perhaps not with all that it reads.
     virtual void Recheck() = 0;
     // It ends with this, at once, whatever its peer does.
@@ -59,10 +60,10 @@ class Streams {
   void CutOffLater(std::function<void()> cut_off);
 
   // Tells all, and admits no more. Each ends when its sessions have.
-  void Drain(WallTime deadline) {
-    draining_ = true;
+  void Drain(SteadyTime gone_by) {
+    draining_.Begin(gone_by);
     const std::set<Member*> all = members_;
-    for (Member* member : all) member->Drain(deadline);
+    for (Member* member : all) member->Drain(gone_by);
   }
   // Runs the callback once no stream is open; soon, if none is.
   void WhenEmpty(std::function<void()> callback) {
@@ -94,7 +95,7 @@ class Streams {
   std::function<void()> when_empty_;
   std::vector<std::function<void()>> cut_offs_;
   std::unique_ptr<Timer> cut_off_timer_ = timers_.MakeTimer();
-  bool draining_ = false;
+  Draining draining_;
 };
 
 }  // namespace fairlead

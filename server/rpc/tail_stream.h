@@ -41,7 +41,7 @@ class TailStream final : public grpc::ServerWriteReactor<v1::TailResponse>,
   void Recheck() override {}  // It reads its own identity's.
   void Revoke(const Failure& cause) override;
   void CutOff();
-  void Drain(WallTime /*deadline*/) override {}  // Its session's end ends it.
+  void Drain(SteadyTime /*gone_by*/) override {}  // Its session's end ends it.
   void WriteNext();
   // What comes next; false: nothing yet.
   bool Fill();

@@ -21,7 +21,7 @@ Registry::Registry(Dialler& dialler, Timers& timers, Random random, const Limits
 
 Result<std::shared_ptr<Session>> Registry::Open(const std::string& identity, const std::string& name,
                                                 SessionOptions options) {
-  if (draining_) return NotSent(Reason::kDraining, "the gateway is shutting down");
+  if (draining_) return std::unexpected(draining_.Refusal(surroundings_.timers.Now()));
   const std::string id = unique_();
   Key key{identity, name.empty() ? "~" + id.substr(0, 12) : name};
   if (const auto found = sessions_.find(key); found != sessions_.end()) {
@@ -91,8 +91,8 @@ size_t Registry::Recheck() {
   return revoked.size();
 }
 
-void Registry::Drain(std::function<void()> done) {
-  draining_ = true;
+void Registry::Drain(SteadyTime gone_by, std::function<void()> done) {
+  draining_.Begin(gone_by);
   drained_ = std::move(done);
   std::vector<std::shared_ptr<Session>> all;
   for (const auto& [key, session] : sessions_) all.push_back(session);

@@ -9,6 +9,7 @@
 
 #include "base/current.h"
 #include "policy/access.h"
+#include "policy/draining.h"
 #include "session/session.h"
 
 namespace fairlead {
@@ -43,7 +44,7 @@ class Registry {
   // The access has changed: closes those that it does not allow, and tells how many.
   size_t Recheck();
   // Refuses new sessions, closes all, and runs the callback when they are CLOSED.
-  void Drain(std::function<void()> done);
+  void Drain(SteadyTime gone_by, std::function<void()> done);
 
  private:
   using Key = std::pair<std::string, std::string>;
@@ -58,7 +59,7 @@ class Registry {
   std::map<Key, std::shared_ptr<Session>> sessions_;
   std::vector<std::shared_ptr<Session>> leaving_;  // Closing, and a newer one has the name.
   std::function<void()> drained_;
-  bool draining_ = false;
+  Draining draining_;
 };
 
 }  // namespace fairlead

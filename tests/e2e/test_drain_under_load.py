@@ -43,6 +43,9 @@ async def test_sigterm_under_load_loses_no_request(start_gateway: StartGateway) 
                 # The gateway says no; or gRPC, when nobody listens any more, or its server ends as the call comes.
                 reason = fairlead.Reason(status.failure.reason).name if status.failure else status.code.name
                 refused[reason] += 1
+                if reason == "DRAINING":
+                    assert status.failure
+                    assert 0 < status.failure.retry_after.ToMilliseconds() <= 10_000, "until it is gone"
                 return
 
         async with asyncio.TaskGroup() as callers:

@@ -91,7 +91,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
   }
   // The end: all sessions close, and every command that was read has its result.
   a.channels->HalfClosed();
-  a.registry.Drain([] {});
+  a.registry.Drain(a.time.Now() + std::chrono::seconds(5), [] {});
   for (const auto& peer : a.dialler.peers) {
     if (peer->live() && !peer->says_goodbye) peer->End();
     peer->Take();

@@ -280,7 +280,7 @@ void World::Finish() {
       if (!life->gone()) life->WillClose();
     }
     draining_ = true;
-    registry_->Drain([this] { drained_ = true; });
+    registry_->Drain(time_.Now() + 5s, [this] { drained_ = true; });
   }
   Observe();
   Advance(10s);

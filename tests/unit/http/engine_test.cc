@@ -138,8 +138,10 @@ TEST(HttpEngine, DrainsWhenTheLastRequestIsOver) {
   bed.Answer(bed.peer());
   bed.asked().front()->Drop();
   Asked& under_way = bed.Sent(GetApi());
-  bed.engine().Drain([&] { drained = true; });
-  EXPECT_EQ(bed.Ask(GetApi()).Told(), "DRAINING NOT_SENT");
+  bed.engine().Drain(bed.time.Now() + 5s, [&] { drained = true; });
+  Asked& late = bed.Ask(GetApi());
+  EXPECT_EQ(late.Told(), "DRAINING NOT_SENT");
+  EXPECT_EQ(late.outcome().error().retry_after, 5s);
   bed.asked().back()->Drop();
   bed.time.Settle();
   EXPECT_FALSE(drained);
@@ -160,7 +162,7 @@ TEST(HttpEngine, DrainsAtOnceWhenNothingIsUnderWay) {
   Asked& dropped = bed.Sent(GetApi());
   dropped.Drop();
   bool drained = false;
-  bed.engine().Drain([&] { drained = true; });
+  bed.engine().Drain(bed.time.Now() + 5s, [&] { drained = true; });
   EXPECT_FALSE(drained) << "never from within the call";
   bed.time.Settle();
   EXPECT_TRUE(drained);
@@ -174,7 +176,7 @@ TEST(HttpEngine, WaitingRequestsFinishWhileItDrains) {
   bed.Sent(GetApi("/1"));
   Asked& waiting = bed.Sent(GetApi("/2"));
   bool drained = false;
-  bed.engine().Drain([&] { drained = true; });
+  bed.engine().Drain(bed.time.Now() + 5s, [&] { drained = true; });
   bed.Answer(bed.peer());
   bed.Answer(bed.peer());
   EXPECT_EQ(waiting.Told(), "200 ok");

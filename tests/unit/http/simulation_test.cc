@@ -38,7 +38,7 @@ class Simulation {
       CheckBounds();
     }
     bool drained = false;
-    bed_.engine().Drain([&drained] { drained = true; });
+    bed_.engine().Drain(bed_.time.Now() + 5s, [&drained] { drained = true; });
     bed_.time.Advance(1min);  // Whatever was still under way has timed out.
     CheckBounds();
     Judge();

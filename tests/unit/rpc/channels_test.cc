@@ -231,14 +231,17 @@ TEST(Channels, HalfCloseOfAnEmptyStreamFinishesAtOnceButAfterItsAnswers) {
 TEST(Channels, DrainTellsRefusesAndFinishesWhenAllHaveEnded) {
   Attached a;
   a.Open(1);
-  a.channels->Drain(a.time.WallNow() + 5s);
+  a.channels->Drain(a.time.Now() + 5s);
   a.Command(kOpen, 2, 7);
   EXPECT_THAT(a.Read(), ElementsAre("draining", "2 result 7 NOT_SENT DRAINING @0"));
   EXPECT_EQ(a.stream.finished, 0);
-  a.registry.Drain([] {});
+  a.time.Advance(1s);
+  a.registry.Drain(a.time.Now() + 4s, [] {});
   EXPECT_THAT(a.Read(), ElementsAre("1 CLOSED @4", "1 ended DRAINING session_closed"));
   EXPECT_EQ(a.stream.finished, 1);
   EXPECT_EQ(a.stream.why->reason, Reason::kDraining);
+  EXPECT_EQ(a.stream.why->phase, Phase::kUnspecified);
+  EXPECT_EQ(a.stream.why->retry_after, 4s - 1ms) << "each Read takes a millisecond";
 }
 
 TEST(Channels, ABrokenStreamDetachesItsChannels) {

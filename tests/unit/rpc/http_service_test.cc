@@ -103,7 +103,7 @@ TEST(HttpService, ARequestIsForgottenByTheLoopAlone) {
   gateway.thread.Settle();
   EXPECT_EQ(gateway.timers.elsewhere(), 0);
   EXPECT_EQ(gateway.thread.Do([&] { return gateway.engine.totals().requests; }), 0u);
-  gateway.thread.Do([&] { gateway.engine.Drain([] {}); });
+  gateway.thread.Do([&] { gateway.engine.Drain(gateway.timers.Now(), [] {}); });
   gateway.thread.Settle();
 }
 

@@ -105,11 +105,14 @@ TEST(Registry, DrainClosesAllAndTellsWhenTheyAre) {
   Subscriber dialling(bed.Open(PlainOptions(), "dialling"));
   dialling.session().Begin();
   bool drained = false;
-  bed.registry.Drain([&] { drained = true; });
+  bed.registry.Drain(bed.time.Now() + 5s, [&] { drained = true; });
   bed.time.Settle();
   EXPECT_EQ(peer.goodbye->first, 1001);
   EXPECT_THAT(dialling.Read(), ElementsAre("CONNECTING #1", "CLOSED: DRAINING", "ended: DRAINING, closed"));
-  EXPECT_EQ(RefusalOf(bed.registry.Open("dev", "late", PlainOptions())), Reason::kDraining);
+  bed.time.Advance(1s);
+  const auto late = bed.registry.Open("dev", "late", PlainOptions());
+  EXPECT_EQ(RefusalOf(late), Reason::kDraining);
+  EXPECT_EQ(late.error().retry_after, 4s) << "of the five that the drain takes";
   EXPECT_FALSE(drained);
   peer.End();
   bed.time.Settle();
@@ -120,7 +123,7 @@ TEST(Registry, DrainClosesAllAndTellsWhenTheyAre) {
 TEST(Registry, DrainOfNothingIsDoneSoon) {
   Testbed bed;
   bool drained = false;
-  bed.registry.Drain([&] { drained = true; });
+  bed.registry.Drain(bed.time.Now() + 5s, [&] { drained = true; });
   EXPECT_FALSE(drained);
   bed.time.Settle();
   EXPECT_TRUE(drained);

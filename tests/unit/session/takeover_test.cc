@@ -147,7 +147,7 @@ TEST(Linger, ADrainWaitsForNobodyWhoIsGone) {
   talk.peer().End();
   talk.Read();
   bool drained = false;
-  talk.registry.Drain([&] { drained = true; });
+  talk.registry.Drain(talk.time.Now() + 5s, [&] { drained = true; });
   talk.time.Settle();
   EXPECT_TRUE(drained);
 }
