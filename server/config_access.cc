@@ -143,6 +143,10 @@ class AccessValidation {
     cap(file.has_max_requests(), file.max_requests(), "max_requests", policy.max_requests);
     cap(file.has_max_send_queue_bytes(), file.max_send_queue_bytes(), "max_send_queue_bytes",
         policy.max_send_queue_bytes);
+    cap(file.has_max_connections(), file.max_connections(), "max_connections", policy.max_connections);
+    cap(file.has_max_new_streams_per_second(), file.max_new_streams_per_second(), "max_new_streams_per_second",
+        policy.max_new_streams_per_second);
+    cap(file.has_max_body_bytes(), file.max_body_bytes(), "max_body_bytes", policy.max_body_bytes);
     return policy;
   }
 

@@ -7,7 +7,7 @@
 #include "policy/http_request.h"
 
 namespace fairlead {
-Call::Call(HttpRequest request, HttpSurroundings& around, size_t& of_identity, Done done, Writing writing)
+Call::Call(HttpRequest request, HttpSurroundings& around, HttpUse& of_identity, Done done, Writing writing)
     : request_(std::move(request)),
       around_(around),
       of_identity_(of_identity),
@@ -18,14 +18,16 @@ Call::Call(HttpRequest request, HttpSurroundings& around, size_t& of_identity, D
       counted_bytes_(request_.body.size()),
       request_bytes_(request_.body.size()) {
   ++around_.totals.requests;
-  ++of_identity_;
+  ++of_identity_.requests;
   around_.totals.body_bytes += counted_bytes_;
+  of_identity_.body_bytes += counted_bytes_;
 }
 
 Call::~Call() {
   --around_.totals.requests;
-  --of_identity_;
+  --of_identity_.requests;
   around_.totals.body_bytes -= counted_bytes_;
+  of_identity_.body_bytes -= counted_bytes_;
   around_.forgotten();
 }
 
@@ -137,7 +139,14 @@ Result<void> Call::Grew(size_t body_bytes) {
                                    "limits.total_body_bytes, " + std::to_string(around_.limits.total_body_bytes) +
                                        ": the bodies of all requests under way fill it"});
   }
+  if (auto room =
+          around_.access.Get()->CheckCap(of_identity_.identity, Cap::kBodyBytes, of_identity_.body_bytes + more);
+      !room) {
+    room.error().phase = Phase::kReplied;
+    return room;
+  }
   around_.totals.body_bytes += more;
+  of_identity_.body_bytes += more;
   counted_bytes_ += more;
   return {};
 }

@@ -24,6 +24,13 @@ struct HttpTotals {
   HttpMeasures measures = {};
 };
 
+// What all requests of one identity use up together. Outlives them.
+struct HttpUse {
+  std::string identity;
+  size_t requests = 0;
+  uint64_t body_bytes = 0;
+};
+
 // Loop thread. Kept by whoever waits for it and by the connection that carries it.
 class Call : public std::enable_shared_from_this<Call> {
  public:
@@ -31,9 +38,8 @@ class Call : public std::enable_shared_from_this<Call> {
   using Done = std::function<void(Result<HttpResponse>)>;
   using Writing = std::function<void()>;
 
-  // `of_identity`: its requests under way; outlives it. `writing`, which may be empty, comes before its first byte is
-  // written, at most once.
-  Call(HttpRequest request, HttpSurroundings& around, size_t& of_identity, Done done, Writing writing = nullptr);
+  // `writing`, which may be empty, comes before its first byte is written, at most once.
+  Call(HttpRequest request, HttpSurroundings& around, HttpUse& of_identity, Done done, Writing writing = nullptr);
   ~Call();
   Call(const Call&) = delete;
   Call& operator=(const Call&) = delete;
@@ -61,7 +67,7 @@ class Call : public std::enable_shared_from_this<Call> {
 
   HttpRequest request_;
   HttpSurroundings& around_;
-  size_t& of_identity_;
+  HttpUse& of_identity_;
   Done done_;
   Writing writing_;
   State state_ = State::kWaiting;
@@ -72,7 +78,7 @@ class Call : public std::enable_shared_from_this<Call> {
   bool reused_connection_ = false;
   std::unique_ptr<Timer> timeout_;
   std::unique_ptr<Timer> wait_;  // Made when it has to wait.
-  uint64_t counted_bytes_ = 0;   // What the totals have counted of it.
+  uint64_t counted_bytes_ = 0;   // What has been counted of it.
   uint64_t request_bytes_;
 };
 

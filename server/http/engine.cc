@@ -7,8 +7,7 @@ namespace fairlead {
 HttpEngine::HttpEngine(Connector& connector, Timers& timers, const Limits& limits, const HttpOptions& options,
                        const Current<Access>& access)
     : options_(options),
-      access_(access),
-      around_{.connector = connector, .timers = timers, .limits = limits, .options = options_},
+      around_{.connector = connector, .timers = timers, .limits = limits, .options = options_, .access = access},
       self_(std::make_shared<HttpEngine*>(this)) {
   around_.make_room = [this](const Pool& starved) { return MakeRoom(starved); };
   around_.relaxed = [this] { Relaxed(); };
@@ -22,7 +21,7 @@ HttpEngine::~HttpEngine() {
   pools_.clear();  // What goes with them may still call.
 }
 
-Result<void> HttpEngine::Admit(const std::string& identity, const HttpRequest& request) {
+Result<void> HttpEngine::Admit(const HttpUse& use, const HttpRequest& request) const {
   const Limits& limits = around_.limits;
   const auto reached = [](const char* limit, uint64_t value, const char* what) {
     return NotSent(Reason::kLimitReached, std::string(limit) + ", " + std::to_string(value) + what);
@@ -33,19 +32,21 @@ Result<void> HttpEngine::Admit(const std::string& identity, const HttpRequest& r
     return reached("limits.total_body_bytes", limits.total_body_bytes,
                    ": the bodies of all requests under way fill it");
   }
-  return access_.Get()->CheckCap(identity, Cap::kRequests, requests_of_[identity] + 1);
+  const auto access = around_.access.Get();
+  if (auto room = access->CheckCap(use.identity, Cap::kRequests, use.requests + 1); !room) return room;
+  return access->CheckCap(use.identity, Cap::kBodyBytes, use.body_bytes + request.body.size());
 }
 
 HttpEngine::UnderWay HttpEngine::Send(const std::string& identity, HttpRequest request, Done done,
                                       Call::Writing writing) {
-  if (auto admitted = Admit(identity, request); !admitted) {
+  HttpUse& use = use_of_.try_emplace(identity, HttpUse{.identity = identity}).first->second;
+  if (auto admitted = Admit(use, request); !admitted) {
     ++around_.totals.measures.requests[0];
     done(std::unexpected(admitted.error()));
     return UnderWay(nullptr);
   }
   const TargetUrl url = request.url;
-  auto call =
-      std::make_shared<Call>(std::move(request), around_, requests_of_[identity], std::move(done), std::move(writing));
+  auto call = std::make_shared<Call>(std::move(request), around_, use, std::move(done), std::move(writing));
   auto& pool = pools_[{identity, url.Origin(), renewals_}];
   if (!pool) pool = std::make_unique<Pool>(identity, url, around_);
   if (auto served = pool->Serve(call); !served) {

@@ -62,15 +62,14 @@ class HttpEngine {
  private:
   // Identity, origin, and how often Renew was called. A profile is the API's, for later.
   using Key = std::tuple<std::string, std::string, uint64_t>;
-  Result<void> Admit(const std::string& identity, const HttpRequest& request);
+  Result<void> Admit(const HttpUse& use, const HttpRequest& request) const;
   bool MakeRoom(const Pool& starved);
   // In the loop's next turn: drops empty pools, serves starved ones, and ends the drain.
   void Relaxed();
 
   const HttpOptions options_;
-  const Current<Access>& access_;
   HttpSurroundings around_;
-  std::map<std::string, size_t> requests_of_;  // Under way, by identity.
+  std::map<std::string, HttpUse> use_of_;  // By identity.
   std::map<Key, std::unique_ptr<Pool>> pools_;
   uint64_t renewals_ = 0;
   Draining draining_;

@@ -8,8 +8,10 @@
 #include <optional>
 #include <string>
 
+#include "base/current.h"
 #include "http/call.h"
 #include "http/connection.h"
+#include "policy/access.h"
 #include "policy/pool_choice.h"
 
 namespace fairlead {
@@ -20,6 +22,7 @@ struct HttpSurroundings {
   Timers& timers;
   const Limits& limits;
   const HttpOptions& options;
+  const Current<Access>& access;
   HttpTotals totals = {};
   // A pool wants more connections than the total allows: whether an idle one of another pool has made room.
   std::function<bool(Pool& starved)> make_room = {};

@@ -24,6 +24,12 @@ CapField FieldOf(Cap cap) {
       return {"max_requests", ", are under way"};
     case Cap::kSendQueueBytes:
       return {"max_send_queue_bytes", ": sends of this identity are waiting to be written"};
+    case Cap::kConnections:
+      return {"max_connections", ", are open"};
+    case Cap::kNewStreamsPerSecond:
+      return {"max_new_streams_per_second", ", have begun"};
+    case Cap::kBodyBytes:
+      return {"max_body_bytes", ": the bodies of its requests under way fill it"};
   }
   return {"", ""};
 }
@@ -38,6 +44,12 @@ std::optional<uint64_t> ValueOf(const Policy& policy, Cap cap) {
       return policy.max_requests;
     case Cap::kSendQueueBytes:
       return policy.max_send_queue_bytes;
+    case Cap::kConnections:
+      return policy.max_connections;
+    case Cap::kNewStreamsPerSecond:
+      return policy.max_new_streams_per_second;
+    case Cap::kBodyBytes:
+      return policy.max_body_bytes;
   }
   return std::nullopt;
 }

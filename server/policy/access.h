@@ -37,6 +37,9 @@ struct Policy {
   std::optional<uint32_t> max_streams = std::nullopt;
   std::optional<uint32_t> max_requests = std::nullopt;
   std::optional<uint64_t> max_send_queue_bytes = std::nullopt;
+  std::optional<uint32_t> max_connections = std::nullopt;
+  std::optional<uint32_t> max_new_streams_per_second = std::nullopt;
+  std::optional<uint64_t> max_body_bytes = std::nullopt;
 
   friend bool operator==(const Policy&, const Policy&) = default;
 };
@@ -65,7 +68,7 @@ struct Proof {
 };
 
 // What a policy may cap; the value is of all that the identity has together.
-enum class Cap { kSessions, kStreams, kRequests, kSendQueueBytes };
+enum class Cap { kSessions, kStreams, kRequests, kSendQueueBytes, kConnections, kNewStreamsPerSecond, kBodyBytes };
 
 // Immutable.
 class Access {

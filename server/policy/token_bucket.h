@@ -13,8 +13,10 @@ class TokenBucket {
  public:
   // Full at first. 0: it never runs dry.
   explicit TokenBucket(uint32_t per_second)
-      : price_(per_second == 0 ? Duration::zero() : Duration(std::chrono::seconds(1)) / per_second) {}
+      : per_second_(per_second),
+        price_(per_second == 0 ? Duration::zero() : Duration(std::chrono::seconds(1)) / per_second) {}
 
+  uint32_t per_second() const { return per_second_; }
   // Takes one token. Absent: it is taken; else when there will be one.
   std::optional<Duration> Take(SteadyTime now) {
     // What it owes is paid off by time; a second's worth may be owed.
@@ -26,7 +28,8 @@ class TokenBucket {
   }
 
  private:
-  const Duration price_;
+  uint32_t per_second_;
+  Duration price_;
   SteadyTime owed_until_ = SteadyTime::min();
 };
 

@@ -48,8 +48,10 @@ void Gateway::Prepare() {
   grpc::health::v1::HealthCheckRequest::descriptor();  // Links it in: reflection finds it in the pool of descriptors.
 }
 
-Result<void> Gateway::Serve(std::unique_ptr<Listener> listener, const Identity& identity,
+Result<void> Gateway::Serve(std::unique_ptr<Listener> listener, Identity identity,
                             const std::optional<ListenerTls>& tls) {
+  const uint64_t number = served_.size();
+  if (identity.fixed().empty()) identity = identity.CountedIn(connections_, number);
   Served served;
   served.credentials = grpc::InsecureServerCredentials();
   if (tls) {
@@ -82,17 +84,37 @@ Result<void> Gateway::Serve(std::unique_ptr<Listener> listener, const Identity& 
   served.listener = std::move(listener);
   Log(Level::kInfo, "listener.open",
       {{"address", served.listener->address()}, {"identity", identity.name()}, {"tls", tls ? "yes" : "no"}});
-  served.listener->Begin(*served.acceptor,
-                         {.admit =
-                              [&measures = streams_.measures(), &limits = limits_] {
-                                const bool room = measures.connections < limits.connections;
-                                room ? ++measures.connections : ++measures.refused_limit;
-                                return room;
-                              },
-                          .ended = [&measures = streams_.measures()] { --measures.connections; },
-                          .failed = [&measures = streams_.measures()] { ++measures.refused_failure; }});
+  served.listener->Begin(
+      *served.acceptor,
+      {.admit = [this, number, identity](const std::string& peer) { return Admit(number, identity, peer); },
+       .failed = [&measures = streams_.measures()] { ++measures.refused_failure; }});
   served_.push_back(std::move(served));
   return {};
+}
+
+Result<std::function<void()>> Gateway::Admit(uint64_t listener, const Identity& identity, const std::string& peer) {
+  AdapterMeasures& measures = streams_.measures();
+  const auto full = [&measures](Failure failure) {
+    ++measures.refused_limit;
+    return std::unexpected(std::move(failure));
+  };
+  if (measures.connections >= limits_.connections) {
+    return full({Reason::kLimitReached, Phase::kNotSent,
+                 "limits.connections, " + std::to_string(limits_.connections) + ", are open"});
+  }
+  AdapterConnections::Over over;
+  if (identity.fixed().empty()) {
+    over = connections_.Open(listener, peer);
+  } else {
+    auto opened = connections_.OpenOf(identity.fixed(), *identity.access().Get());
+    if (!opened) return full(std::move(opened.error()));
+    over = std::move(*opened);
+  }
+  ++measures.connections;
+  return [&measures, over = std::move(over)] {
+    --measures.connections;
+    over();
+  };
 }
 
 std::string Gateway::addresses() const {

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "rpc/adapter_connections.h"
 #include "rpc/http_service.h"
 #include "rpc/identity.h"
 #include "rpc/listener.h"
@@ -33,7 +34,7 @@ class Gateway {
         options_(options) {}
 
   // Serves the listener, from the loop's next turn on. kTlsFailed: certificate and key do not belong together.
-  Result<void> Serve(std::unique_ptr<Listener> listener, const Identity& identity,
+  Result<void> Serve(std::unique_ptr<Listener> listener, Identity identity,
                      const std::optional<ListenerTls>& tls = std::nullopt);
   // "grpc=127.0.0.1:7070 unix=/run/fairlead.sock"
   std::string addresses() const;
@@ -45,6 +46,9 @@ class Gateway {
   void Shutdown(std::chrono::system_clock::time_point deadline);
 
  private:
+  // Whether a connection of the listener may be kept; what to call when it has ended.
+  Result<std::function<void()>> Admit(uint64_t listener, const Identity& identity, const std::string& peer);
+
   struct Served {
     std::unique_ptr<Listener> listener;
     std::shared_ptr<grpc::ServerCredentials> credentials;
@@ -61,6 +65,7 @@ class Gateway {
   const HttpFace http_;
   const Limits& limits_;
   const Options options_;
+  AdapterConnections connections_;
   std::vector<Served> served_;
 };
 

@@ -49,10 +49,22 @@ Result<Admission> Identity::Admit(const grpc::ServerContextBase& context, std::s
   Admission admission{.proof = fixed_.empty() ? ProofOf(context, issuer_) : Proof{.listener = fixed_},
                       .identity = {},
                       .method = method};
-  auto identity = access_->Get()->Admit(admission.proof, method);
+  const auto access = access_->Get();
+  auto identity = access->Admit(admission.proof, method);
   if (!identity) return std::unexpected(std::move(identity.error()));
   admission.identity = std::move(*identity);
+  if (connections_ != nullptr && access->CapOf(admission.identity, Cap::kConnections)) {
+    auto claimed = connections_->Claim(listener_, PeerOf(context.peer()), admission.identity, *access);
+    if (!claimed) return std::unexpected(std::move(claimed.error()));
+  }
   return admission;
+}
+
+Identity Identity::CountedIn(AdapterConnections& connections, uint64_t listener) const {
+  Identity counted = *this;
+  counted.connections_ = &connections;
+  counted.listener_ = listener;
+  return counted;
 }
 
 }  // namespace fairlead

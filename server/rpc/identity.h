@@ -3,6 +3,7 @@
 
 #include <grpcpp/server_context.h>
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -11,6 +12,7 @@
 #include "base/current.h"
 #include "base/failure.h"
 #include "policy/access.h"
+#include "rpc/adapter_connections.h"
 
 namespace fairlead {
 
@@ -35,11 +37,15 @@ class Identity {
   // All who come by it are `fixed`; empty: it is the caller's. No issuer: JWTs are tokens like others. Both outlive it.
   Identity(std::string fixed, const Current<Access>& access, JwtIssuer* issuer = nullptr)
       : fixed_(std::move(fixed)), access_(&access), issuer_(issuer) {}
+  // Where its callers' connections are counted, which are opened there as of this listener. They outlive it.
+  Identity CountedIn(AdapterConnections& connections, uint64_t listener) const;
 
   // By the connection's certificate if one of its names is known, else by the call's token. kUnauthenticated: by
   // neither. kNotGranted: its policy does not grant the method, one of kMethods.
   Result<Admission> Admit(const grpc::ServerContextBase& context, std::string_view method) const;
   const Current<Access>& access() const { return *access_; }
+  // Of all who come by it; empty: the caller's.
+  const std::string& fixed() const { return fixed_; }
   // For logs.
   std::string name() const { return fixed_.empty() ? "of the caller" : fixed_; }
 
@@ -47,6 +53,8 @@ class Identity {
   std::string fixed_;
   const Current<Access>* access_;
   JwtIssuer* issuer_;
+  AdapterConnections* connections_ = nullptr;
+  uint64_t listener_ = 0;
 };
 
 }  // namespace fairlead

@@ -13,6 +13,7 @@
 #include <cstring>
 
 #include "base/log.h"
+#include "rpc/adapter_connections.h"
 
 namespace fairlead {
 namespace {
@@ -41,6 +42,12 @@ class Watched : public std::enable_shared_from_this<Watched> {
   asio::posix::basic_stream_descriptor<Executor> descriptor_;
   std::function<void()> ended_;
 };
+
+std::string PeerName(const asio::ip::tcp::endpoint& endpoint) {
+  const auto& address = endpoint.address();
+  return PeerOf(address.is_v4() ? IpAddress::V4(address.to_v4().to_bytes()) : IpAddress::V6(address.to_v6().to_bytes()),
+                endpoint.port());
+}
 
 template <typename Protocol>
 class SocketListener final : public Listener {
@@ -95,12 +102,15 @@ class SocketListener final : public Listener {
   }
 
   void Hand(Peer peer) {
-    if (!admission_.admit()) {
+    error_code error;
+    std::string from;
+    if constexpr (std::is_same_v<Protocol, asio::ip::tcp>) from = PeerName(peer.remote_endpoint(error));
+    const auto ended = admission_.admit(from);
+    if (!ended) {
       Log(Level::kWarn, "listener.full",
-          {{"address", address_}, {"message", "limits.connections are open: a connection is refused"}});
+          {{"address", address_}, {"message", ended.error().message + ": a connection is refused"}});
       return;
     }
-    error_code error;
     if constexpr (std::is_same_v<Protocol, asio::ip::tcp>) peer.set_option(asio::ip::tcp::no_delay(true), error);
     peer.non_blocking(true, error);
     const int copy = fcntl(peer.native_handle(), F_DUPFD_CLOEXEC, 0);
@@ -109,9 +119,9 @@ class SocketListener final : public Listener {
       if (copy >= 0) close(copy);
       Log(Level::kWarn, "listener.accept", {{"address", address_}, {"message", "no descriptor for a connection"}});
       admission_.failed();
-      return admission_.ended();
+      return (*ended)();
     }
-    std::make_shared<Watched>(loop_, copy, admission_.ended)->Begin();
+    std::make_shared<Watched>(loop_, copy, *ended)->Begin();
     grpc::experimental::ExternalConnectionAcceptor::NewConnectionParameters connection;
     connection.listener_fd = socket_.native_handle();
     connection.fd = descriptor;

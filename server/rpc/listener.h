@@ -16,11 +16,11 @@ namespace fairlead {
 // Loop thread.
 class Listener {
  public:
-  // Called for each connection: whether it may be kept, when it has ended, and that there was no accepting it. Shared
-  // by all listeners.
   struct Admission {
-    std::function<bool()> admit;
-    std::function<void()> ended;
+    // A connection has come from this peer (as of rpc/adapter_connections; a Unix socket's has none): what to call once
+    // when it has ended, or why it is not kept.
+    std::function<Result<std::function<void()>>(const std::string& peer)> admit;
+    // One has come, and there is no descriptor or memory for it.
     std::function<void()> failed;
   };
 

@@ -31,12 +31,27 @@ Result<void> Streams::Admit(Member& member) {
   const auto has = std::ranges::count_if(
       members_, [&identity](const Member* each) { return each->admission().identity == identity; });
   if (auto room = access->CheckCap(identity, Cap::kStreams, static_cast<uint64_t>(has) + 1); !room) return room;
-  if (const auto wait = new_streams_.Take(timers_.Now())) {
+  if (auto rate = CheckRate(identity, *access); !rate) return rate;
+  members_.insert(&member);
+  return {};
+}
+
+Result<void> Streams::CheckRate(const std::string& identity, const Access& access) {
+  const SteadyTime now = timers_.Now();
+  if (const auto cap = access.CapOf(identity, Cap::kNewStreamsPerSecond)) {
+    TokenBucket& bucket = new_streams_of_.try_emplace(identity, static_cast<uint32_t>(*cap)).first->second;
+    if (bucket.per_second() != *cap) bucket = TokenBucket(static_cast<uint32_t>(*cap));
+    if (const auto wait = bucket.Take(now)) {
+      Result<void> reached = access.CheckCap(identity, Cap::kNewStreamsPerSecond, *cap + 1);
+      reached.error().retry_after = wait;
+      return reached;
+    }
+  }
+  if (const auto wait = new_streams_.Take(now)) {
     return std::unexpected(Failure{
         Reason::kLimitReached, Phase::kNotSent,
         "limits.new_streams_per_second, " + std::to_string(limits_.new_streams_per_second) + ", have begun", wait});
   }
-  members_.insert(&member);
   return {};
 }
 

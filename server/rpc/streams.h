@@ -4,8 +4,10 @@
 #include <fairlead/v1/session.pb.h>
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <set>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -82,6 +84,9 @@ class Streams {
   RpcMeasures& rpcs() { return rpcs_; }
 
  private:
+  // Takes one from the totals of the identity and of all.
+  Result<void> CheckRate(const std::string& identity, const Access& access);
+
   Registry& registry_;
   Timers& timers_;
   const Limits& limits_;
@@ -89,6 +94,7 @@ class Streams {
   const Current<Access>& access_;
   Flusher flusher_;
   TokenBucket new_streams_{limits_.new_streams_per_second};
+  std::map<std::string, TokenBucket> new_streams_of_;  // By identity, of those that have a cap.
   AdapterMeasures measures_;
   RpcMeasures rpcs_;
   std::set<Member*> members_;

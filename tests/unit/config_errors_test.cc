@@ -355,6 +355,10 @@ TEST_F(ConfigTest, PoliciesGrantWhatThereIs) {
       {"{identity: a, max_requests: 0}", "policies[0].max_requests: 0 is out of range; expected 1 at least"},
       {"{identity: a, max_send_queue_bytes: 0}",
        "policies[0].max_send_queue_bytes: 0 is out of range; expected 1 at least"},
+      {"{identity: a, max_connections: 0}", "policies[0].max_connections: 0 is out of range; expected 1 at least"},
+      {"{identity: a, max_new_streams_per_second: 0}",
+       "policies[0].max_new_streams_per_second: 0 is out of range; expected 1 at least"},
+      {"{identity: a, max_body_bytes: 0}", "policies[0].max_body_bytes: 0 is out of range; expected 1 at least"},
   };
   for (const Case& each : cases) {
     EXPECT_THAT(Errors("listeners: [{identity: a, unix: {path: a}}]\negress: {rules: [{name: lab, hosts: [a.b]}]}\n"

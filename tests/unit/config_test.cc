@@ -58,6 +58,9 @@ policies:
     max_streams: 2
     max_requests: 3
     max_send_queue_bytes: 4KiB
+    max_connections: 5
+    max_new_streams_per_second: 6
+    max_body_bytes: 7KiB
 egress:
   rules:
     - name: lab
@@ -141,7 +144,10 @@ TEST_F(ConfigTest, TakesEveryField) {
                                                   .max_sessions = 1,
                                                   .max_streams = 2,
                                                   .max_requests = 3,
-                                                  .max_send_queue_bytes = 4 * kKiB}));
+                                                  .max_send_queue_bytes = 4 * kKiB,
+                                                  .max_connections = 5,
+                                                  .max_new_streams_per_second = 6,
+                                                  .max_body_bytes = 7 * kKiB}));
   EXPECT_THAT(config.egress, ElementsAre(EgressRule{.name = "lab",
                                                     .schemes = {"ws", "wss", "http", "https", "tcp", "tls"},
                                                     .hosts = {"*.example.com", "::1"},

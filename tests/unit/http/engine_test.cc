@@ -231,6 +231,25 @@ TEST(HttpEngine, ACapIsOfOneIdentity) {
   bed.ExpectNothingLeft();
 }
 
+TEST(HttpEngine, BodiesOfOneIdentityHaveACap) {
+  HttpTestbed bed;
+  bed.access.Set(Access({.policies = {{.identity = "a", .max_body_bytes = 1000}, {.identity = "b"}}}));
+  const std::string told = "policies[a].max_body_bytes, 1000: the bodies of its requests under way fill it";
+  Asked& first = bed.Sent(PostApi(std::string(600, 'x')), "a");
+  Asked& refused = bed.Ask(PostApi(std::string(401, 'x')), "a");
+  EXPECT_EQ(refused.Told(), "LIMIT_REACHED NOT_SENT");
+  EXPECT_EQ(refused.message(), told);
+  EXPECT_EQ(bed.Ask(PostApi(std::string(401, 'x')), "b").Told(), "nothing yet");
+  Asked& second = bed.Sent(PostApi(std::string(400, 'x')), "a");
+  bed.Answer(bed.peer(0), Ok(std::string(1, 'y')));
+  EXPECT_EQ(first.Told(), "LIMIT_REACHED REPLIED") << "there is no room for its answer";
+  EXPECT_EQ(first.message(), told);
+  first.Drop();
+  bed.Answer(bed.peer(2), Ok(std::string(600, 'y')));
+  EXPECT_EQ(second.Told(), "200 " + std::string(600, 'y'));
+  bed.ExpectNothingLeft();
+}
+
 TEST(HttpEngine, AfterRenewNothingNewGoesOverWhatWasThere) {
   HttpTestbed bed;
   bed.Sent(GetApi("/one"));

@@ -22,7 +22,10 @@ AccessRules Rules() {
                         .max_sessions = 2,
                         .max_streams = 1,
                         .max_requests = 3,
-                        .max_send_queue_bytes = 1000},
+                        .max_send_queue_bytes = 1000,
+                        .max_connections = 4,
+                        .max_new_streams_per_second = 7,
+                        .max_body_bytes = 2000},
                        {.identity = "desk", .methods = {"*"}, .egress = {"*"}, .http_methods = {"*"}},
                        {.identity = "nothing"}},
           .egress = {{.name = "lab", .schemes = {"wss", "https"}, .hosts = {"*"}, .cidrs = {*ParseCidr("127.0.0.0/8")}},
@@ -143,6 +146,10 @@ TEST(Access, CapsAreToldWithFieldAndValue) {
       {Cap::kRequests, 3, "LIMIT_REACHED policies[md].max_requests, 3, are under way"},
       {Cap::kSendQueueBytes, 1000,
        "LIMIT_REACHED policies[md].max_send_queue_bytes, 1000: sends of this identity are waiting to be written"},
+      {Cap::kConnections, 4, "LIMIT_REACHED policies[md].max_connections, 4, are open"},
+      {Cap::kNewStreamsPerSecond, 7, "LIMIT_REACHED policies[md].max_new_streams_per_second, 7, have begun"},
+      {Cap::kBodyBytes, 2000,
+       "LIMIT_REACHED policies[md].max_body_bytes, 2000: the bodies of its requests under way fill it"},
   };
   for (const Case& each : cases) {
     EXPECT_EQ(Told(access.CheckCap("md", each.cap, each.most)), "yes");
