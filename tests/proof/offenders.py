@@ -89,7 +89,8 @@ class Program:
 
     async def line(self) -> str:
         assert self.process.stdout is not None
-        line = await self.process.stdout.readline()
+        async with asyncio.timeout(PATIENCE_S):
+            line = await self.process.stdout.readline()
         assert line, "it has failed"
         return line.decode().strip()
 
