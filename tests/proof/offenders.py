@@ -52,13 +52,15 @@ offence is answered, and that a new caller is served at the same listener.
 - *33 MiB of header*: in fields of {offences.REFUSED_FIELD_BYTES:,} B gRPC refuses it, and ends the connection. In
   fields of {offences.KEPT_FIELD_BYTES:,} B and frames of {offences.KEPT_FRAME_BYTES:,} B it keeps it while the call is
   open.
-- *resets*: calls that are begun and reset, over one connection, in one go, until gRPC has read them all.
+- *resets*: calls that are begun and reset, over one connection, in one go, until gRPC has read them all. In some runs
+  the other's echoes wait until then, in others hardly at all: so look at the greatest, too.
 - *idle connections*: they come, stay for {offences.STAY_S} s and go.
 - *no descriptors*: {offences.TOO_MANY:,} idle connections come where the gateway may have {DESCRIPTORS} descriptors
   more, two for each.
 - *bad -bin headers*: each over a connection of its own, {offences.AT_ONCE} at a time.
 - *handshakes without certificate*: the offender before a listener with `client_ca_file`. The beginning of a header in
-  small frames, or of resets, comes right behind each handshake; none of it is answered.
+  small frames, or of resets, comes right behind each handshake; none of it is answered. The sink speaks no TLS: beside
+  it the offender's own cryptography is missing.
 
 Against headers in small frames and against resets only `client_ca_file` helps, or HAProxy in front ([the
 shield](kubernetes.md#the-shield)); the rate at which connections come is bounded by HAProxy alone.
