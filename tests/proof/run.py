@@ -29,7 +29,7 @@ from tests.e2e.recorder import NAME as RECORDED
 from tests.e2e.resuming import check_orders, check_whole, recorder, trade_through_outages, trader
 from tests.proof import subscribers as crowd
 from tests.proof import transports
-from tests.proof.strangers import CALLS, STRANGERS, strangers
+from tests.proof.offenders import EXPLAINED, offenders
 from tests.proof.subscribers import subscribers
 from tests.proof.transports import legs, rotation
 from tests.proof.usage import Usage
@@ -241,7 +241,7 @@ MEASUREMENTS: dict[str, Callable[[Gateway, Exchange], Awaitable[dict[str, float]
         resume,
         orders,
         subscribers,
-        strangers,
+        offenders,
         rotation,
         legs,
     )
@@ -333,9 +333,7 @@ def page(figures: dict[str, list[float]], rounds: int) -> str:
         "and that what a stopped one gets when it goes on is complete but for one gap, of exactly what the journal no",
         "longer held; with DETACH it is first ended, and told where to go on.",
         "",
-        f"*strangers*: {STRANGERS:,} TCP connections that say nothing, at a listener of their own; {CALLS:,} echoes of",
-        "another identity, one after the other, before and beside them. gRPC ends who says nothing after 5 s.",
-        "Checked is that all are let in, and that the listener serves again when they are gone.",
+        *EXPLAINED.splitlines(),
         "",
         f"*rotation*: {transports.ROTATIONS} rotations by command of a feed of {transports.ROTATION_RATE:,} numbers a",
         f"second that all connections share, with dedupe and an overlap of {transports.OVERLAP_S * 1e3:.0f} ms.",
