@@ -23,7 +23,7 @@ from fairlead.errors import (
     error_of_rpc,
 )
 from fairlead.v1 import session_pb2 as pb
-from fairlead.v1.enums import Phase
+from fairlead.v1.enums import Phase, Reason
 
 if TYPE_CHECKING:
     from fairlead.entries import CommandResult
@@ -40,6 +40,8 @@ _ATTEMPT_S = 5.0
 _STABLE_S = 5.0
 # What will not mend by trying again.
 _FATAL = (PermissionDenied, NotImplementedByGateway, InvalidRequest)
+# Of that, what the next token may mend.
+_UNPROVEN = {Reason.UNAUTHENTICATED, Reason.REVOKED}
 
 
 class _Outgoing(NamedTuple):
@@ -48,6 +50,11 @@ class _Outgoing(NamedTuple):
     command: pb.Command
     size: int
     result: "asyncio.Future[CommandResult] | None"
+
+
+def _mends(error: FairleadError, connection: Connection) -> bool:
+    """Whether a stream that was ended for what it showed is tried again: there is another token now."""
+    return error.reason in _UNPROVEN and connection.proof.show() is not connection.shown
 
 
 class Link:
@@ -221,7 +228,7 @@ class Link:
                 if connection is not None:
                     began = loop.time()
                     error = self._error = await self._serve(connection)
-                    if isinstance(error, _FATAL):
+                    if isinstance(error, _FATAL) and not _mends(error, connection):
                         raise error
                     attempt = 0 if loop.time() - began >= _STABLE_S else attempt
                     await self._pause(attempt)
@@ -262,7 +269,7 @@ class Link:
     async def _serve(self, connection: Connection) -> FairleadError:
         """Run one stream until it is lost; return why."""
         self._connection = connection
-        call = connection.stub.Attach()
+        call = connection.stub.Attach(credentials=connection.shown)
         self._streaming = True
         self.draining = False
         lost = False
