@@ -362,6 +362,8 @@ class Channel:
             return
         elif self._returning and failure.reason in _PASSING and self._reentry.patient(REENTRY_PATIENCE_S):
             self._tried.clear()
+            # Not as late as retry_after: a gateway that drains is gone then at the latest, and its successor, or
+            # another, may be there long before. The end of the stream, or the next refusal, finds it.
             self._reentry.schedule(self.stream_up)
         else:
             self.end(error_of_refusal(failure) if self.cursor.epoch is None else error_of_end(failure))
