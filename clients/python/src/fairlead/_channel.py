@@ -157,22 +157,24 @@ class Channel:
         if not self._link.has_room(size):
             raise failed(Reason.LIMIT_REACHED, "the gateway takes no more commands at the moment")
 
-    async def perform(self, command: pb.Command, size: int = 0, change: SetupChange | None = None) -> CommandResult:
+    async def perform(
+        self, command: pb.Command, size: int = 0, change: SetupChange | None = None, *, final: bool = False
+    ) -> CommandResult:
         """Write a command and return its result. Raises SendFailed or OutcomeUnknown.
 
-        Cancelling it takes the command back if it has not been handed to gRPC; else its result is dropped when it
-        comes.
+        Cancelling it takes the command back if it has not been handed to gRPC, unless it is final; else its result is
+        dropped when it comes.
         """
         command.channel = self._number
         command.id = self._link.next_id()
         result = self.commands.add(command.id, change)
-        self._link.submit(command, size, result)
+        self._link.submit(command, size, None if final else result)
         self._brake.awaiting += 1
         self._brake.weigh()
         try:
             return await result
         except asyncio.CancelledError:
-            if self._link.withdraw(command.id):
+            if final or self._link.withdraw(command.id):
                 self.commands.withdraw(command.id)
             raise
         finally:
@@ -186,7 +188,7 @@ class Channel:
         """
         self._closing = True
         try:
-            await self.perform(pb.Command(close=pb.Close(code=code, reason=reason)))
+            await self.perform(pb.Command(close=pb.Close(code=code, reason=reason)), final=True)
         except (SendFailed, OutcomeUnknown) as error:
             if isinstance(error, SendFailed) and self.stage is not Stage.ENDED:
                 self._closing = False

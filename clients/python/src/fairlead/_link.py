@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import secrets
+from dataclasses import replace
 from itertools import count
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -42,6 +43,8 @@ _STABLE_S = 5.0
 _FATAL = (PermissionDenied, NotImplementedByGateway, InvalidRequest)
 # Of that, what the next token may mend.
 _UNPROVEN = {Reason.UNAUTHENTICATED, Reason.REVOKED}
+
+_NOT_CONNECTED = "the gateway object is not connected: use `async with`"
 
 
 class _Outgoing(NamedTuple):
@@ -131,16 +134,21 @@ class Link:
 
     @property
     def connection(self) -> Connection:
-        """The connection, for unary calls. Raises GatewayUnavailable while there is none."""
-        if self._connection is None:
-            message = f"no connection to the gateway at {self._dial.address}"
-            raise GatewayUnavailable(Failure(phase=Phase.NOT_SENT, message=message))
-        return self._connection
+        """The connection, for unary calls.
+
+        Raises GatewayUnavailable while there is none, and what this client was refused with if there will be none.
+        """
+        if self._connection is not None:
+            return self._connection
+        if self._over and self._error is not None:
+            raise type(self._error)(replace(self._error.failure, phase=Phase.NOT_SENT))
+        why = (self._error.message if self._error else "not yet") if self.running else _NOT_CONNECTED
+        message = f"no connection to the gateway at {self._dial.address}: {why}"
+        raise GatewayUnavailable(Failure(phase=Phase.NOT_SENT, message=message))
 
     async def start(self, timeout: float) -> None:
         """Connect. Raises GatewayUnavailable after `timeout` seconds, and what will not mend at once."""
-        if self.running:
-            raise RuntimeError("the gateway object is connected already")
+        self._begin_anew()
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout
         for attempt in count():
@@ -154,13 +162,16 @@ class Link:
                 await asyncio.sleep(pause)
         self._connection = connection
         self._task = asyncio.create_task(self._run(connection), name="fairlead link")
-        # Entering returns with the stream there, so that a first Open leaves at once.
-        await asyncio.sleep(0)
+        try:
+            # Entering returns with the stream there, so that a first Open leaves at once.
+            await asyncio.sleep(0)
+        except asyncio.CancelledError:
+            await self.stop()
+            raise
 
     def begin(self) -> None:
         """Connect without waiting for it, for as long as it takes."""
-        if self.running:
-            raise RuntimeError("the gateway object is connected already")
+        self._begin_anew()
         self._task = asyncio.create_task(self._run(None), name="fairlead link")
 
     def hurry(self) -> None:
@@ -183,7 +194,7 @@ class Link:
         if self._over and self._error is not None:
             raise self._error
         if not self.running:
-            raise GatewayUnavailable(Failure(message="the gateway object is not connected: use `async with`"))
+            raise GatewayUnavailable(Failure(message=_NOT_CONNECTED))
         number = next(self._numbers)
         self._channels[number] = channel
         return number
@@ -251,6 +262,12 @@ class Link:
             self._give_up(FairleadError(Failure(message=f"the client failed: {bug!r}")))
         finally:
             self._connection = None
+
+    def _begin_anew(self) -> None:
+        if self.running:
+            raise RuntimeError("the gateway object is connected already")
+        self._over = False
+        self._error = None
 
     async def _pause(self, attempt: int) -> None:
         self._hurry.clear()

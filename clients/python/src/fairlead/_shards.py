@@ -60,7 +60,7 @@ class Shards:
             links = self.ordered(sharding.origin(url))
         # One that drains says so itself, if there is no other.
         there = [link for link in links if link.usable] or [link for link in links if link.streaming]
-        return there[0] if there else links[0]
+        return next((link for link in [*there, *links] if not link.refused), links[0])
 
     async def start(self, timeout: float) -> None:
         """Connect.
