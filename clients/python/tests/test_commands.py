@@ -277,7 +277,7 @@ async def test_a_close_that_is_cancelled_at_once_closes_all_the_same(
 ) -> None:
     closing = asyncio.create_task(session.close(4001))
     await asyncio.sleep(0)
-    assert session._channel._link._outgoing, "it has not been handed to gRPC"
+    assert session._channel._place._link._outgoing, "it has not been handed to gRPC"
     closing.cancel()
     leaving = asyncio.create_task(session.aclose())
     with pytest.raises(asyncio.CancelledError):

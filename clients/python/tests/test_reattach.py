@@ -8,7 +8,7 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 
 import fairlead
-from fairlead import _backoff, _channel
+from fairlead import _backoff, _place
 from fairlead.v1 import session_pb2 as pb
 from fairlead.v1 import types_pb2
 from tests.fake_gateway import PATIENCE_S, FakeGateway, Stream, attached, ended, frames, result, state
@@ -154,7 +154,7 @@ async def test_a_full_gateway_is_waited_out_after_a_loss(
 async def test_a_full_gateway_is_not_waited_out_for_ever(
     fake: FakeGateway, stream: Stream, session: fairlead.Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_channel, "REENTRY_PATIENCE_S", 0)
+    monkeypatch.setattr(_place, "REENTRY_PATIENCE_S", 0)
     stream.end()
     second = await fake.stream()
     second.say(result(await second.expect("open"), "NOT_SENT", reason=types_pb2.REASON_LIMIT_REACHED))
