@@ -15,9 +15,11 @@ import grpc.experimental
 import pytest
 
 import fairlead
+from fairlead import _backoff
 from fairlead.v1 import session_pb2 as pb
 from fairlead.v1 import types_pb2
 from tests.fake_gateway import PATIENCE_S, FakeGateway, Stream, attached, frames
+from tests.fleet import check_no_task_is_left, until
 from tests.test_token import TOKEN, UNIX, local
 
 
@@ -118,6 +120,14 @@ async def test_each_of_several_gateways_is_shown_it(socket: str) -> None:
             assert [shown for _, shown in fake.authorizations] == [["Bearer first"]] * 2 + [["Bearer second"]]
 
 
+async def test_without_one_several_gateways_are_not_entered(socket: str) -> None:
+    source = Source(RuntimeError(TOKEN))
+    with pytest.raises(fairlead.PermissionDenied, match="raised RuntimeError"):
+        async with fairlead.connect([f"{socket}0", f"{socket}1"], credentials=local(), token=source):
+            pass
+    check_no_task_is_left()
+
+
 NO_TOKENS: list[tuple[object, str]] = [
     (ValueError(TOKEN), "raised ValueError"),
     (asyncio.CancelledError(), "raised CancelledError"),
@@ -193,19 +203,51 @@ async def test_without_a_token_calls_are_not_made_and_the_stream_goes_on(socket:
         await gateway.sessions()
 
 
-async def test_a_session_that_cannot_show_one_when_it_comes_back_ends(
-    socket: str, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("lost", ["the stream ended", "its token was revoked"])
+async def test_a_session_that_cannot_show_one_comes_back_when_there_is_one_again(
+    socket: str, caplog: pytest.LogCaptureFixture, lost: str
 ) -> None:
+    """As it would if the gateway was away: with pauses, and whoever calls meanwhile is told why."""
     source = Source(TOKEN)
     async with connected(socket, source) as (fake, gateway):
         stream, session = await opened(fake, gateway)
+        fake.authorizations.clear()
         source.now, source.asked = RuntimeError(TOKEN), 0
-        stream.end()
-        with pytest.raises(fairlead.PermissionDenied, match="raised RuntimeError"):
-            await read_to_the_end(session)
-        assert source.asked == 1
-    assert "refuses this client: token: the function that gives it raised RuntimeError" in caplog.text
+        if lost == "the stream ended":
+            stream.end()
+        else:
+            revoked(fake, stream)
+        await until(lambda: source.asked >= 4)
+        with pytest.raises(fairlead.GatewayUnavailable, match="the function that gives it raised RuntimeError") as away:
+            await gateway.http.post("http://exchange/orders")
+        assert not away.value.may_have_been_sent
+        assert fake.authorizations == []
+        source.now = "second"
+        stream = await fake.stream()
+        command = await stream.expect("open")
+        stream.say(attached(command.channel, "RESUMED", head_sequence=3), frames(command.channel, 4, [b"on"]))
+        assert [frame.payload async for frame in take_one(session)] == [b"on"]
+        assert fake.authorizations == [("ListSessions", ["Bearer second"]), ("Attach", ["Bearer second"])]
+    told = [record.getMessage() for record in caplog.records if "raised RuntimeError" in record.getMessage()]
+    assert len(told) == 1
     assert TOKEN not in caplog.text
+
+
+async def test_the_pauses_grow_while_there_is_none(socket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[int] = []
+
+    def note(attempt: int) -> float:
+        pauses.append(attempt)
+        return 0.001
+
+    monkeypatch.setattr(_backoff, "pause", note)
+    source = Source(TOKEN)
+    async with connected(socket, source) as (fake, gateway):
+        stream, _ = await opened(fake, gateway)
+        source.now = RuntimeError()
+        stream.end()
+        await until(lambda: len(pauses) >= 5)
+    assert pauses[:5] == [0, 1, 2, 3, 4]
 
 
 def revoked(fake: FakeGateway, stream: Stream) -> None:

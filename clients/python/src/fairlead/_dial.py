@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 import grpc
 
 from fairlead._cancellation import raise_if_cancelled
-from fairlead._proof import Proof
+from fairlead._proof import NoToken, Proof
 from fairlead.errors import Failure, FairleadError, GatewayUnavailable, error_of_rpc
 from fairlead.v1 import http_pb2, http_pb2_grpc, session_pb2_grpc
 from fairlead.v1 import session_pb2 as pb
@@ -58,6 +58,14 @@ class Connection:
         self._send = cast("HttpServiceAsyncStub", http_pb2_grpc.HttpServiceStub(channel)).Send
         self._requests = 0
         self._unused: asyncio.Event | None = None
+
+    @property
+    def outdated(self) -> bool:
+        """Whether there is another token now than the one that was shown, or none, and so perhaps another soon."""
+        try:
+            return self.proof.show() is not self.shown
+        except NoToken:
+            return True
 
     @property
     def in_use(self) -> bool:

@@ -14,6 +14,7 @@ from fairlead import _backoff
 from fairlead._cancellation import raise_if_cancelled
 from fairlead._dial import Connection, Dial
 from fairlead._ports import ChannelPort, Watch
+from fairlead._proof import NoToken
 from fairlead.errors import (
     Failure,
     FairleadError,
@@ -53,11 +54,6 @@ class _Outgoing(NamedTuple):
     command: pb.Command
     size: int
     result: "asyncio.Future[CommandResult] | None"
-
-
-def _mends(error: FairleadError, connection: Connection) -> bool:
-    """Whether a stream that was ended for what it showed is tried again: there is another token now."""
-    return error.reason in _UNPROVEN and connection.proof.show() is not connection.shown
 
 
 class Link:
@@ -174,6 +170,10 @@ class Link:
         self._begin_anew()
         self._task = asyncio.create_task(self._run(None), name="fairlead link")
 
+    def require_token(self) -> None:
+        """Raise PermissionDenied if there is no token to show."""
+        self._dial.proof.show()
+
     def hurry(self) -> None:
         """Try to connect now if it waits to try again."""
         self._hurry.set()
@@ -239,18 +239,20 @@ class Link:
                 if connection is not None:
                     began = loop.time()
                     error = self._error = await self._serve(connection)
-                    if isinstance(error, _FATAL) and not _mends(error, connection):
+                    if isinstance(error, _FATAL) and not (error.reason in _UNPROVEN and connection.outdated):
                         raise error
                     attempt = 0 if loop.time() - began >= _STABLE_S else attempt
                     await self._pause(attempt)
                 attempt += 1
                 try:
                     connection = await self._dial.connect(_ATTEMPT_S)
-                except _FATAL:
-                    raise
                 except FairleadError as failed:
+                    if isinstance(failed, _FATAL) and not isinstance(failed, NoToken):
+                        raise
+                    news = isinstance(failed, NoToken) and not isinstance(self._error, NoToken)
+                    level = logging.WARNING if news else logging.DEBUG
+                    _log.log(level, "attempt %d to reach the gateway failed: %s", attempt, failed)
                     self._error = failed
-                    _log.debug("attempt %d to reach the gateway failed: %s", attempt, failed)
                     await self._pause(attempt)
                     connection = None
         except _FATAL as refusal:

@@ -11,6 +11,10 @@ from fairlead.tokens import Token, complaint
 from fairlead.v1.enums import Phase
 
 
+class NoToken(PermissionDenied):
+    """The function gives no token that can be sent. Unlike the gateway's word this may pass."""
+
+
 class Proof:
     """The bearer token: asked for at each call, if a function gives it. It is in no repr, no message and no log."""
 
@@ -35,8 +39,7 @@ class Proof:
     def show(self) -> grpc.CallCredentials | None:
         """Give what a call is to show now: the same object while the token is the same; None: nothing.
 
-        gRPC sends it over secure connections only. Raises PermissionDenied if the function gives no token that can be
-        sent.
+        gRPC sends it over secure connections only. Raises NoToken if the function gives none that can be sent.
         """
         if self._source is not None:
             token = _ask(self._source)
@@ -63,8 +66,8 @@ def _ask(source: Callable[[], str]) -> str:
     return token
 
 
-def _missing(what: str) -> PermissionDenied:
-    return PermissionDenied(Failure(phase=Phase.NOT_SENT, message=f"token: the function that gives it {what}"))
+def _missing(what: str) -> NoToken:
+    return NoToken(Failure(phase=Phase.NOT_SENT, message=f"token: the function that gives it {what}"))
 
 
 def _described(raised: BaseException) -> str:

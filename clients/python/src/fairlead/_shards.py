@@ -66,13 +66,13 @@ class Shards:
         """Connect.
 
         Several gateways are given move_after, and a second at least; one must be there by then, or within `timeout`
-        seconds. Raises
-        GatewayUnavailable if none is, and what one refuses this client with.
+        seconds. Raises GatewayUnavailable if none is, and what one refuses this client with.
         """
         links = self.links
         if len(links) == 1:
             await links[0].start(timeout)
             return
+        links[0].require_token()  # Else nobody would say so: from here on it is waited for.
         began = asyncio.get_running_loop().time()
         for link in links:
             link.gone = False

@@ -63,7 +63,7 @@ def connect(
       by the client certificate in its credentials, or by the listener. For tokens that expire a function that gives
       the one of now: token_file(path), or one of yours. It is called on the event loop for each call to the gateway,
       and must return at once; a token that has to be fetched is fetched before by a task of yours. While it raises, or
-      gives what cannot be sent, calls raise PermissionDenied, and nothing of them is sent.
+      gives what cannot be sent, calls raise PermissionDenied, nothing of them is sent, and a lost stream stays away.
     connect_timeout: how long to try, when entering, until a gateway answers.
     move_after: of several gateways, how long one may be away before its sessions move to others; without meaning for
       one. Entering waits so long, too, and a second at least, for all of them to answer.
