@@ -146,6 +146,44 @@ async def test_keys_change_while_it_runs(gateway: Gateway, issuer: Issuer, paper
     assert gateway.log.count("WARN jwt.keys") == 1
 
 
+async def test_a_client_outlives_its_tokens(
+    gateway: Gateway, issuer: Issuer, papers: Papers, exchange: Exchange, scratch: Path
+) -> None:
+    """The file has the next one in time: calls show it, and so does a session that comes back after a restart."""
+    file = scratch / "token"
+    # It has expired already, and is taken for another four seconds.
+    short = issuer.token("one", exp=time.time() - 26)
+    file.write_text(short + "\n")
+    # Where it is started again.
+    gateway.config["listeners"][0]["tcp"]["port"] = int(gateway.grpc.rpartition(":")[2])
+    async with (
+        connect(gateway, papers, token=fairlead.token_file(file)) as client,
+        client.websocket(f"{exchange.ws}/numbered?rate=100", name="md") as session,
+    ):
+        frames = aiter(session)
+        assert (await anext(frames)).text
+
+        async def expired() -> bool:
+            return await told(gateway, papers, short) == "the token has expired"
+
+        await eventually(expired, "it has expired")
+        # The stream goes on, but nothing begins, and nothing of it ends the client.
+        with pytest.raises(fairlead.PermissionDenied, match="the token has expired"):
+            await client.sessions()
+        assert (await anext(frames)).text
+        file.write_text(issuer.token("one"))
+        assert [each.name for each in await client.sessions()] == ["md"]
+
+        epoch = session.epoch
+        gateway.kill()
+        gateway.start()
+        async for frame in frames:
+            assert frame.text
+            if session.epoch != epoch:
+                break
+        assert [each.name for each in await client.sessions()] == ["md"]
+
+
 async def test_without_good_keys_it_does_not_start(gateway: Gateway, issuer: Issuer) -> None:
     assert await gateway.terminate() == 0
     issuer.keys_file.write_text("{}")

@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -215,6 +216,37 @@ async def test_a_token_is_rotated_without_an_end(serve: Serve, papers: Papers, e
                 if len(numbers) == 500:
                     break
             assert numbers == list(range(1, 501))
+    assert len(await exchange.connections("numbered")) == 1
+
+
+async def test_a_client_whose_token_is_in_a_file_goes_on_with_the_next(
+    serve: Serve, papers: Papers, exchange: Exchange, scratch: Path
+) -> None:
+    """New hash in, new token into the file, old hash out: the client comes back by itself, and no frame is missed."""
+    gateway = serve()
+    hashes = gateway.config["callers"][0]["token_sha256"]
+    file = scratch / "token"
+    file.write_text(TOKENS["feeds"])
+    async with connect(gateway, papers, token=fairlead.token_file(file)) as client:
+        session = client.websocket(f"{exchange.ws}/numbered?rate=500&feed=", name="md")
+        await session.open()
+        hashes.append(sha256(UNKNOWN))
+        await reload(gateway)
+        file.write_text(UNKNOWN)
+        del hashes[0]
+        log = await reload(gateway)
+        assert "sessions_closed=0 streams_ended=1" in log
+        numbers: list[int] = []
+        left: list[fairlead.Detached] = []
+        async for entry in session.events():
+            if isinstance(entry, fairlead.Detached):
+                left.append(entry)
+            elif isinstance(entry, fairlead.Frame):
+                numbers.append(int(entry.text))
+                if left and len(numbers) >= 500:
+                    break
+        assert numbers == list(range(1, len(numbers) + 1))
+        assert [each.cause.reason for each in left] == [fairlead.Reason.REVOKED]
     assert len(await exchange.connections("numbered")) == 1
 
 

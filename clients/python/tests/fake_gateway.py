@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 import grpc
 
@@ -102,7 +102,7 @@ class Stream:
     def __init__(self) -> None:
         self.requests: list[pb.AttachRequest] = []
         self.over = asyncio.Event()
-        self.outgoing: asyncio.Queue[list[pb.Event] | None] = asyncio.Queue()
+        self.outgoing: asyncio.Queue[list[pb.Event] | _RefusedError | None] = asyncio.Queue()
         self._commands: asyncio.Queue[pb.Command] = asyncio.Queue()
 
     def take(self, request: pb.AttachRequest) -> None:
@@ -128,6 +128,10 @@ class Stream:
     def end(self) -> None:
         """End the stream with status OK."""
         self.outgoing.put_nowait(None)
+
+    def refuse(self, code: grpc.StatusCode, failure: types_pb2.Failure | None) -> None:
+        """End the stream with a status, with the failure in its details or without."""
+        self.outgoing.put_nowait(_RefusedError(code, failure))
 
     async def open(self, start: str = "NEW", epoch: str = EPOCH) -> pb.Command:
         """Take an Open and bring its session to OPEN: Attached, and entries 1 to 3."""
@@ -224,7 +228,6 @@ class FakeGateway(session_pb2_grpc.SessionServiceServicer, http_pb2_grpc.HttpSer
             return http_pb2.SendResponse(response=await call.outcome)
         except _RefusedError as refused:
             await _abort(context, refused.code, refused.failure)
-            raise AssertionError from None
         except asyncio.CancelledError:
             call.cancelled.set()
             raise
@@ -241,6 +244,8 @@ class FakeGateway(session_pb2_grpc.SessionServiceServicer, http_pb2_grpc.HttpSer
         reader = asyncio.create_task(read())
         try:
             while (events := await stream.outgoing.get()) is not None:
+                if isinstance(events, _RefusedError):
+                    await _abort(context, events.code, events.failure)
                 yield pb.AttachResponse(events=events)
         finally:
             reader.cancel()
@@ -293,6 +298,7 @@ class FakeGateway(session_pb2_grpc.SessionServiceServicer, http_pb2_grpc.HttpSer
             await _abort(context, *self.refusal)
 
 
-async def _abort(context: Any, code: grpc.StatusCode, failure: types_pb2.Failure | None) -> None:
+async def _abort(context: Any, code: grpc.StatusCode, failure: types_pb2.Failure | None) -> NoReturn:
     metadata = (("grpc-status-details-bin", status_details(failure)),) if failure else ()
     await context.abort(code, "refused", metadata)
+    raise AssertionError

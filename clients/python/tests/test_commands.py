@@ -272,6 +272,23 @@ async def test_close_ends_iteration_normally(stream: Stream, session: fairlead.S
         await session.send("x")
 
 
+async def test_a_close_that_is_cancelled_at_once_closes_all_the_same(
+    stream: Stream, session: fairlead.Session, gateway: fairlead.Gateway
+) -> None:
+    closing = asyncio.create_task(session.close(4001))
+    await asyncio.sleep(0)
+    assert session._channel._place._link._outgoing, "it has not been handed to gRPC"
+    closing.cancel()
+    leaving = asyncio.create_task(session.aclose())
+    with pytest.raises(asyncio.CancelledError):
+        await closing
+    command = await stream.expect("close")
+    assert command.close.code == 4001
+    await stream.expect("detach")
+    stream.say(result(command, "DONE"), ended(1, types_pb2.REASON_CLOSED))
+    await leaving
+
+
 async def test_a_refused_close_leaves_the_session_open(stream: Stream, session: fairlead.Session) -> None:
     closing = asyncio.create_task(session.close(1))
     failure: dict[str, Any] = {"reason": types_pb2.REASON_INVALID_FIELD, "message": "close.code"}

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from itertools import count
 
 import grpc
 import pytest
@@ -15,6 +16,7 @@ from fairlead._link import Link
 from fairlead.v1 import session_pb2 as pb
 from fairlead.v1 import types_pb2
 from tests.fake_gateway import PATIENCE_S, FakeGateway, Stream, ended, frames, result
+from tests.fleet import check_no_task_is_left, until
 from tests.test_reading import take
 
 
@@ -121,6 +123,59 @@ def test_a_whole_life_on_each_event_loop(socket: str, new_loop: Callable[[], asy
 
     with asyncio.Runner(loop_factory=new_loop) as runner:
         assert runner.run(live()) == [b"a", b"b"]
+
+
+async def test_without_a_connection_a_call_says_why(socket: str) -> None:
+    """Whether it was never there, is away for now, or will not come back; and nothing of the call was sent."""
+    gateway = fairlead.connect(socket)
+
+    async def told() -> fairlead.FairleadError:
+        with pytest.raises(fairlead.FairleadError) as raised:
+            await gateway.http.post("http://exchange/orders")
+        assert not raised.value.may_have_been_sent
+        with pytest.raises(type(raised.value)):
+            await gateway.sessions()
+        return raised.value
+
+    assert "not connected: use `async with`" in (await told()).message
+    async with FakeGateway(socket) as fake, gateway:
+        stream = await fake.stream()
+        fake.refusal = (grpc.StatusCode.UNAVAILABLE, None)
+        stream.end()
+        await until(lambda: not gateway.attached)
+        away = await told()
+        assert type(away) is fairlead.GatewayUnavailable
+        assert away.message.startswith(f"no connection to the gateway at {socket}: ")
+        assert "not connected" not in away.message
+        fake.refusal = (grpc.StatusCode.UNAUTHENTICATED, types_pb2.Failure(reason=types_pb2.REASON_UNAUTHENTICATED))
+        await until(lambda: gateway._shards.links[0].refused)
+        refused = await told()
+        assert type(refused) is fairlead.PermissionDenied
+        assert refused.reason is fairlead.Reason.UNAUTHENTICATED
+        # Connected anew, it is as if that had never been.
+        await gateway.aclose()
+        fake.refusal = None
+        async with gateway:
+            stream = await fake.stream()
+            assert await gateway.sessions() == []
+            opening = asyncio.create_task(gateway.websocket("ws://exchange/ws", name="md").open())
+            await stream.open()
+            await opening
+
+
+async def test_entering_that_is_cancelled_at_the_last_moment_leaves_nothing(fake: FakeGateway) -> None:
+    gateway = fairlead.connect(fake.address)
+    entering = asyncio.create_task(gateway.__aenter__())
+    async with asyncio.timeout(PATIENCE_S):
+        for _ in count():
+            if gateway._shards.links[0].running:
+                break
+            await asyncio.sleep(0)
+    entering.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await entering
+    check_no_task_is_left()
+    assert not gateway.attached
 
 
 async def test_a_cancellation_that_grpc_swallows_is_not_lost(socket: str) -> None:

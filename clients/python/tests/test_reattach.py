@@ -5,9 +5,10 @@ import random
 
 import grpc
 import pytest
+from google.protobuf.duration_pb2 import Duration
 
 import fairlead
-from fairlead import _backoff, _channel
+from fairlead import _backoff, _place
 from fairlead.v1 import session_pb2 as pb
 from fairlead.v1 import types_pb2
 from tests.fake_gateway import PATIENCE_S, FakeGateway, Stream, attached, ended, frames, result, state
@@ -153,7 +154,7 @@ async def test_a_full_gateway_is_waited_out_after_a_loss(
 async def test_a_full_gateway_is_not_waited_out_for_ever(
     fake: FakeGateway, stream: Stream, session: fairlead.Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_channel, "REENTRY_PATIENCE_S", 0)
+    monkeypatch.setattr(_place, "REENTRY_PATIENCE_S", 0)
     stream.end()
     second = await fake.stream()
     second.say(result(await second.expect("open"), "NOT_SENT", reason=types_pb2.REASON_LIMIT_REACHED))
@@ -200,6 +201,18 @@ async def test_a_drained_session_comes_back(fake: FakeGateway, stream: Stream, s
     assert command.open.start.after == pb.Start.After(epoch="epoch-1", sequence=4)
     second.say(attached(command.channel, "EPOCH_CHANGED", epoch="epoch-2"), frames(command.channel, 1, [b"new"]))
     assert (await take(aiter(session), 1))[0].payload == b"new"
+
+
+async def test_a_first_open_that_a_draining_gateway_refuses_is_told_how_long_that_may_take(
+    stream: Stream, gateway: fairlead.Gateway
+) -> None:
+    """It is for the program to decide: the client goes on only with what it had."""
+    opening = asyncio.create_task(gateway.websocket("ws://exchange/ws").open())
+    command = await stream.expect("open")
+    stream.say(result(command, "NOT_SENT", reason=types_pb2.REASON_DRAINING, retry_after=Duration(seconds=4)))
+    with pytest.raises(fairlead.GatewayUnavailable) as raised:
+        await opening
+    assert (raised.value.reason, raised.value.retry_after) == (fairlead.Reason.DRAINING, 4.0)
 
 
 async def test_a_send_waits_for_the_stream_as_long_as_it_may(

@@ -2,9 +2,11 @@
 
 import asyncio
 from collections import Counter
+from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.duration_pb2 import Duration
 
 import fairlead
 from fairlead.v1 import session_pb2 as pb
@@ -157,11 +159,13 @@ async def test_with_no_other_gateway_a_drained_session_waits_as_with_one() -> No
             stream.say(pb.Event(draining=pb.Draining()))
         await until(lambda: list(gateway.shards.values()) == [True, False, False])
         fleet.streams[0].say(pb.Event(draining=pb.Draining()), ended(channel, types_pb2.REASON_DRAINING))
+        # Until another is back, which may be long before the end of what the gateway gives itself.
+        late: dict[str, Any] = {"reason": types_pb2.REASON_DRAINING, "retry_after": Duration(seconds=int(NEVER))}
+        fleet.streams[0].say(result(await fleet.streams[0].expect("open"), "NOT_SENT", **late))
         command = await fleet.streams[0].expect("open")
-        # Until another is back.
         fleet.streams[1].end()
         other = await fleet.fakes[1].stream()
-        fleet.streams[0].say(result(command, "NOT_SENT", reason=types_pb2.REASON_DRAINING))
+        fleet.streams[0].say(result(command, "NOT_SENT", **late))
         moved = await other.open("EPOCH_CHANGED", "epoch-2")
         assert moved.open.session == "md"
 

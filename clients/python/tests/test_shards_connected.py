@@ -190,6 +190,18 @@ async def test_requests_go_by_their_origin_and_past_what_is_gone() -> None:
         await lands(2, "https://api.example.com/a")
 
 
+async def test_a_request_waits_for_none_that_will_not_come_back() -> None:
+    """What is said of the others is that they are away: trying again may help."""
+    async with started() as fleet, connected(fleet) as gateway:
+        fleet.streams[2].refuse(grpc.StatusCode.PERMISSION_DENIED, None)
+        await until(lambda: gateway._shards._links[NAMES[2]].refused)
+        await fleet.kill(0, 1)
+        await until(lambda: not gateway.attached)
+        with pytest.raises(fairlead.GatewayUnavailable) as away:
+            await gateway.http.get("https://api.example.com/a")
+        assert not away.value.may_have_been_sent
+
+
 async def test_sessions_of_all_are_listed_found_and_closed() -> None:
     async with started() as fleet, connected(fleet) as gateway:
         fleet.fakes[0].sessions = [pb.Session(name="b"), pb.Session(name="md", subscribers=READ)]

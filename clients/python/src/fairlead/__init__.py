@@ -72,6 +72,7 @@ from fairlead.reconnecting import Dedupe, Reconnect
 from fairlead.reply import HeaderFields, HttpReply, HttpStatusError, HttpTiming
 from fairlead.session import Session
 from fairlead.summary import Leg, SessionSummary, Subscriber
+from fairlead.tokens import Token, token_file
 from fairlead.v1.enums import FrameKind, Outcome, Overflow, Phase, Reason, SessionState, StartOutcome
 
 __version__ = "0.1.0"
@@ -138,8 +139,10 @@ __all__ = [
     "Subscriber",
     "Superseded",
     "Target",
+    "Token",
     "Topic",
     "TopicChanged",
     "Unframed",
     "connect",
+    "token_file",
 ]

@@ -47,11 +47,13 @@ async def list_sessions(link: Link) -> list[SessionSummary]:
     """List the sessions of this identity, ordered by name."""
     found: list[SessionSummary] = []
     token = ""
-    stub = link.connection.stub
+    connection = link.connection
     with _answered(writes=False):
         while True:
-            page = await stub.ListSessions(
-                pb.ListSessionsRequest(page_size=1000, page_token=token), timeout=RPC_TIMEOUT_S
+            page = await connection.stub.ListSessions(
+                pb.ListSessionsRequest(page_size=1000, page_token=token),
+                timeout=RPC_TIMEOUT_S,
+                credentials=connection.proof.show(),
             )
             found.extend(SessionSummary.from_proto(session, link.name) for session in page.sessions)
             token = page.next_page_token
@@ -61,15 +63,21 @@ async def list_sessions(link: Link) -> list[SessionSummary]:
 
 async def get_session(link: Link, name: str, timeout: float = RPC_TIMEOUT_S) -> SessionSummary:
     """Get one session."""
+    connection = link.connection
     with _answered(writes=False):
-        answer = await link.connection.stub.GetSession(pb.GetSessionRequest(session=name), timeout=timeout)
+        answer = await connection.stub.GetSession(
+            pb.GetSessionRequest(session=name), timeout=timeout, credentials=connection.proof.show()
+        )
     return SessionSummary.from_proto(answer.session, link.name)
 
 
 async def close_session(link: Link, name: str) -> None:
     """Close one session."""
+    connection = link.connection
     with _answered(writes=True):
-        await link.connection.stub.CloseSession(pb.CloseSessionRequest(session=name), timeout=_CLOSE_TIMEOUT_S)
+        await connection.stub.CloseSession(
+            pb.CloseSessionRequest(session=name), timeout=_CLOSE_TIMEOUT_S, credentials=connection.proof.show()
+        )
 
 
 async def list_everywhere(links: Sequence[Link]) -> list[SessionSummary]:

@@ -2,15 +2,14 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 
-from fairlead._backoff import Reentry
 from fairlead._brake import Brake
 from fairlead._commands import Commands, SetupChange, failed
 from fairlead._cursor import Cursor
 from fairlead._entrance import Entrance
-from fairlead._link import Link
 from fairlead._observers import Observers
+from fairlead._place import Place
 from fairlead._queue import EntryQueue, Event, Item
 from fairlead._route import Route
 from fairlead._stage import Stage
@@ -42,12 +41,8 @@ from fairlead.v1.enums import FrameKind, Outcome, Reason, SessionState
 
 _log = logging.getLogger("fairlead")
 
-# How long the client goes on entering a session that it had when the gateway refuses for a reason that passes.
-REENTRY_PATIENCE_S = 90.0
 # How long detaching waits for the gateway's word. It matters to nobody but the log.
 LEAVE_TIMEOUT_S = 5.0
-
-_PASSING = {Reason.SESSION_NOT_FOUND, Reason.LIMIT_REACHED, Reason.DRAINING}
 
 
 class Channel:
@@ -79,18 +74,10 @@ class Channel:
         self.opened = asyncio.Event()
         self.gone = asyncio.Event()
         self.too_soon: set[asyncio.Event] = set()
-        self._route = route
-        self._link = route.home
-        # Where it was looked for without success; of a session that others own nobody knows where it has moved.
-        self._tried: set[Link] = set()
-        self._entrance = Entrance(entrance, setup)
-        self._number = 0
-        self._entrance_id = 0
+        self._place = Place(self, route, Entrance(entrance, setup), self.cursor)
         self._pong: Callable[[pb.Pong], None] = lambda _: None
         self._on_end: Callable[[], None] = lambda: None
         self._closing = False
-        self._returning = False
-        self._reentry = Reentry()
 
     # Called by the faces.
 
@@ -102,25 +89,21 @@ class Channel:
     @property
     def shard(self) -> str:
         """The name of the gateway where it is, or will be entered."""
-        return self._link.name
+        return self._place.shard
 
     @property
     def owned(self) -> str:
         """The session's name, if it has one that was given, and this program owns it; else empty."""
-        return "" if self._entrance.joins else self._entrance.session
+        return self._place.owned
 
     async def enter(self) -> None:
-        """Write Open or Join now, or when there is a stream. Raises GatewayUnavailable if there will be none.
-
-        Of several gateways those that are there are asked before whether one has the session.
-        """
+        """Write Open or Join now, or when there is a stream. Raises GatewayUnavailable if there will be none."""
         self.stage = Stage.ENTERING
-        if self._entrance.session and self._entrance.own:
-            await self._route.seek(self._entrance.session)
+        await self._place.seek()
         if self.ended:  # Left meanwhile.
             return
         try:
-            self._board(self._route.place())
+            self._place.board()
         except FairleadError:
             self.stage = Stage.IDLE
             raise
@@ -154,25 +137,26 @@ class Channel:
         """Raise SendFailed if a command of so many bytes would have to wait where nothing may pile up."""
         if self.queue.overfull:
             raise failed(Reason.LIMIT_REACHED, "the session's queue is full, and results travel behind frames: read it")
-        if not self._link.has_room(size):
+        if not self._place.has_room(size):
             raise failed(Reason.LIMIT_REACHED, "the gateway takes no more commands at the moment")
 
-    async def perform(self, command: pb.Command, size: int = 0, change: SetupChange | None = None) -> CommandResult:
+    async def perform(
+        self, command: pb.Command, size: int = 0, change: SetupChange | None = None, *, final: bool = False
+    ) -> CommandResult:
         """Write a command and return its result. Raises SendFailed or OutcomeUnknown.
 
-        Cancelling it takes the command back if it has not been handed to gRPC; else its result is dropped when it
-        comes.
+        Cancelling it takes the command back if it has not been handed to gRPC, unless it is final; else its result is
+        dropped when it comes.
         """
-        command.channel = self._number
-        command.id = self._link.next_id()
+        command.id = self._place.next_id()
         result = self.commands.add(command.id, change)
-        self._link.submit(command, size, result)
+        self._place.submit(command, size, None if final else result)
         self._brake.awaiting += 1
         self._brake.weigh()
         try:
             return await result
         except asyncio.CancelledError:
-            if self._link.withdraw(command.id):
+            if final or self._place.withdraw(command.id):
                 self.commands.withdraw(command.id)
             raise
         finally:
@@ -186,7 +170,7 @@ class Channel:
         """
         self._closing = True
         try:
-            await self.perform(pb.Command(close=pb.Close(code=code, reason=reason)))
+            await self.perform(pb.Command(close=pb.Close(code=code, reason=reason)), final=True)
         except (SendFailed, OutcomeUnknown) as error:
             if isinstance(error, SendFailed) and self.stage is not Stage.ENDED:
                 self._closing = False
@@ -198,12 +182,11 @@ class Channel:
 
     async def leave(self) -> None:
         """Detach. Idempotent; ends after LEAVE_TIMEOUT_S at the latest."""
-        if self.stage in {Stage.ENTERING, Stage.ATTACHED} and self._link.streaming and self._entrance_id:
+        if self.stage in {Stage.ENTERING, Stage.ATTACHED} and self._place.written:
             self.stage = Stage.LEAVING
-            self._reentry.cancel()
             self.queue.finish(None)
             self._lose_commands(Failure(Reason.DETACHED, message="this program left the session"))
-            self._link.submit(pb.Command(channel=self._number, detach=pb.Detach()))
+            self._place.submit(pb.Command(detach=pb.Detach()))
         try:
             if self.stage is Stage.LEAVING:
                 async with asyncio.timeout(LEAVE_TIMEOUT_S):
@@ -224,8 +207,8 @@ class Channel:
 
     def stream_up(self) -> None:
         """Enter the session: a new stream is there."""
-        if self.stage is Stage.ENTERING and self._link.streaming:
-            self._write_entrance()
+        if self.stage is Stage.ENTERING:
+            self._place.enter()
 
     def stream_lost(self, error: FairleadError) -> None:
         """Prepare to come back: the stream is gone."""
@@ -235,12 +218,12 @@ class Channel:
             self.end(error)
         else:
             self._go_away(error)
-            self._reentry.reset()
+            self._place.lost()
 
     def move_on(self) -> None:
         """Enter elsewhere: the gateway is gone."""
         if self.stage is Stage.ENTERING:
-            self._go_elsewhere((self._link,))
+            self._place.move()
 
     def end(self, error: FairleadError | None) -> None:
         """End for good, with an error unless this program wanted it. Idempotent."""
@@ -248,8 +231,7 @@ class Channel:
             return
         self.stage = Stage.ENDED
         self.error = error
-        self._reentry.cancel()
-        self._link.remove(self._number)
+        self._place.leave()
         self._lose_commands(
             error.failure if error else Failure(Reason.CLOSED, message="this program closed the session")
         )
@@ -304,9 +286,7 @@ class Channel:
         changed = self.cursor.attach(message)
         self.name = message.session
         self.stage = Stage.ATTACHED
-        self._returning = True
-        self._reentry.reset()
-        self._tried.clear()
+        self._place.entered()
         self._brake.reset()
         self.attached.set()
         self._enter_journal(message, EpochChanged if changed else Attached)
@@ -348,79 +328,34 @@ class Channel:
             self._emit(result)
             if self.cursor.former:  # Its ids are those of commands that are over.
                 return
-        elif result.id == self._entrance_id and self.stage in {Stage.ENTERING, Stage.LEAVING}:
+        elif self._place.decides(result) and self.stage in {Stage.ENTERING, Stage.LEAVING}:
             if result.outcome is Outcome.NOT_SENT:
                 self._on_refused(result.failure or Failure(message="refused without a reason"))
             return
         self.commands.settle(result)
 
     def _on_refused(self, failure: Failure) -> None:
-        self._entrance_id = 0
         if self.stage is Stage.LEAVING:
             self.end(None)
-        elif self._is_taken_elsewhere(failure.reason):
-            return
-        elif self._returning and failure.reason in _PASSING and self._reentry.patient(REENTRY_PATIENCE_S):
-            self._tried.clear()
-            self._reentry.schedule(self.stream_up)
-        else:
+        elif not self._place.refused(failure.reason):
             self.end(error_of_refusal(failure) if self.cursor.epoch is None else error_of_end(failure))
 
     def _on_ended(self, message: pb.Ended) -> None:
-        self._entrance_id = 0
+        self._place.ended()
         failure = Failure.from_proto(message.cause)
         if self.stage is Stage.LEAVING or (self._closing and message.session_closed):
             self.end(None)
-        elif failure.reason is Reason.DRAINING and self._reentry.patient(REENTRY_PATIENCE_S):
-            # The gateway stops, and another will take its place.
+        elif failure.reason is Reason.DRAINING and self._place.drained():
             self._go_away(error_of_refusal(failure))
-            if not self._go_elsewhere((self._link,)):
-                self._reentry.schedule(self.stream_up)
+            self._place.come_back()
         else:
             self.end(error_of_end(failure))
-
-    # Coming back.
-
-    def _board(self, link: Link) -> None:
-        self._link = link
-        self._number = link.register(self)
-        if link.streaming:
-            self._write_entrance()
-
-    def _write_entrance(self) -> None:
-        self._reentry.cancel()
-        self._entrance_id = self._link.next_id()
-        command = self._entrance.command(self._number, self._entrance_id, self.cursor.wanted)
-        self._link.submit(command, command.ByteSize())
-
-    def _is_taken_elsewhere(self, refusal: Reason) -> bool:
-        """Enter on another gateway if that may take what this one refuses: it goes on, or has the session."""
-        if refusal is Reason.SESSION_NOT_FOUND:
-            self._tried.add(self._link)
-            return self._go_elsewhere(self._tried)
-        return refusal is Reason.DRAINING and self._go_elsewhere((self._link,))
-
-    def _go_elsewhere(self, tried: Collection[Link]) -> bool:
-        """Enter on another gateway; False if there is none. Called while nothing of it is on this one."""
-        link = self._route.elsewhere(tried) or (self._route.later() if self._link.refused else None)
-        if link is None:
-            return False
-        _log.info("session %s moves from gateway %s to %s", self.name, self._link.name, link.name)
-        self._link.remove(self._number)
-        if self.owned and self._returning:
-            self._link.left.add(self.owned)
-        self._reentry.cancel()
-        self._board(link)
-        return True
 
     def _go_away(self, error: FairleadError) -> None:
         if self.stage is Stage.ATTACHED:
             self._emit(Detached(error))
         self.stage = Stage.ENTERING
         self.state = None
-        # From now on the session may be live because of an Open of ours.
-        self._returning = self._returning or bool(self._entrance_id)
-        self._entrance_id = 0
         self.attached.clear()
         self._lose_commands(error.failure)
 
@@ -439,7 +374,7 @@ class Channel:
 
     def _break_off(self, failure: Failure) -> None:
         if self.stage is Stage.ATTACHED:
-            self._link.submit(pb.Command(channel=self._number, detach=pb.Detach()))
+            self._place.submit(pb.Command(detach=pb.Detach()))
         self.end(SessionEnded(failure))
 
     def _emit(self, event: Event) -> None:
@@ -457,8 +392,8 @@ class Channel:
     def _tell_hold(self, on: bool) -> bool:
         if self.stage is not Stage.ATTACHED:
             return False
-        self._link.submit(pb.Command(channel=self._number, hold=pb.Hold(on=on)))
+        self._place.submit(pb.Command(hold=pb.Hold(on=on)))
         return True
 
     def _lose_commands(self, failure: Failure) -> None:
-        self.commands.lose(failure, self._link.withdraw)
+        self.commands.lose(failure, self._place.withdraw)

@@ -3,13 +3,14 @@
 import asyncio
 import stat
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import grpc
 
 from fairlead._cancellation import raise_if_cancelled
+from fairlead._proof import NoToken, Proof
 from fairlead.errors import Failure, FairleadError, GatewayUnavailable, error_of_rpc
 from fairlead.v1 import http_pb2, http_pb2_grpc, session_pb2_grpc
 from fairlead.v1 import session_pb2 as pb
@@ -42,16 +43,29 @@ _OPTIONS: ChannelOptions = (
     ("grpc.enable_http_proxy", 0),
 )
 
+_NOTHING = Proof(None)
+
 
 class Connection:
     """A connection to a gateway that has answered. Whoever has it closes it."""
 
-    def __init__(self, channel: grpc.aio.Channel) -> None:
+    def __init__(self, channel: grpc.aio.Channel, proof: Proof, shown: grpc.CallCredentials | None) -> None:
+        self.proof = proof
+        # What the first question showed, and the stream shows.
+        self.shown = shown
         self.stub = cast("SessionServiceAsyncStub", session_pb2_grpc.SessionServiceStub(channel))
         self._channel = channel
         self._send = cast("HttpServiceAsyncStub", http_pb2_grpc.HttpServiceStub(channel)).Send
         self._requests = 0
         self._unused: asyncio.Event | None = None
+
+    @property
+    def outdated(self) -> bool:
+        """Whether there is another token now than the one that was shown, or none, and so perhaps another soon."""
+        try:
+            return self.proof.show() is not self.shown
+        except NoToken:
+            return True
 
     @property
     def in_use(self) -> bool:
@@ -61,11 +75,12 @@ class Connection:
     async def send(self, request: http_pb2.SendRequest, timeout: float) -> http_pb2.SendResponse:
         """Call HttpService.Send with a deadline in seconds.
 
-        Raises AioRpcError, and CancelledError if the connection is closed meanwhile.
+        Raises PermissionDenied if there is no token to show, AioRpcError, and CancelledError if the connection is
+        closed meanwhile.
         """
         self._requests += 1
         try:
-            return await self._send(request, timeout=timeout)
+            return await self._send(request, timeout=timeout, credentials=self.proof.show())
         finally:
             self._requests -= 1
             if self._unused is not None and not self._requests:
@@ -95,34 +110,34 @@ class Dial:
     address: str
     credentials: grpc.ChannelCredentials | None
     options: ChannelOptions
-    token: str | None = field(default=None, repr=False)
+    proof: Proof = _NOTHING
 
     def __post_init__(self) -> None:
-        """Raise ValueError for an address with a scheme that gRPC does not have, and a token that cannot be sent."""
+        """Raise ValueError for an address with a scheme that gRPC does not have, and for a token without TLS."""
         scheme, separator, _ = self.address.partition("://")
         if not self.address or (separator and scheme not in {"unix", "dns", "ipv4", "ipv6"}):
             raise ValueError(f"address {self.address!r}: give unix:///path/to/socket or host:port")
-        if self.token is None:
-            return
-        if self.credentials is None:
+        if self.proof.given and self.credentials is None:
             raise ValueError("token: is sent with credentials only, never without TLS")
-        if not self.token or not all("!" <= character <= "~" for character in self.token):
-            raise ValueError("token: must be printable ASCII without spaces, and not empty")
 
     async def connect(self, timeout: float) -> Connection:
         """Make one attempt, of at most `timeout` seconds.
 
-        Raises GatewayUnavailable if nothing answers, and what the gateway answers otherwise. Cancelling it is safe.
+        Raises GatewayUnavailable if nothing answers, PermissionDenied if there is no token to show, and what the
+        gateway answers otherwise. Cancelling it is safe.
         """
+        shown = self.proof.show()
         options = list({**dict(_OPTIONS), **dict(self.options)}.items())
         if self.credentials is None:
             channel = grpc.aio.insecure_channel(self.address, options=options)
         else:
-            channel = grpc.aio.secure_channel(self.address, self._proof(self.credentials), options=options)
-        connection = Connection(channel)
+            channel = grpc.aio.secure_channel(self.address, self.credentials, options=options)
+        connection = Connection(channel, self.proof, shown)
         try:
             # A listening port is not yet a gateway: this shows that one is there and knows us.
-            await connection.stub.ListSessions(pb.ListSessionsRequest(page_size=1), timeout=timeout)
+            await connection.stub.ListSessions(
+                pb.ListSessionsRequest(page_size=1), timeout=timeout, credentials=connection.shown
+            )
         except grpc.aio.AioRpcError as error:
             await connection.close()
             raise_if_cancelled()
@@ -131,11 +146,6 @@ class Dial:
             await connection.close()
             raise
         return connection
-
-    def _proof(self, credentials: grpc.ChannelCredentials) -> grpc.ChannelCredentials:
-        if self.token is None:
-            return credentials
-        return grpc.composite_channel_credentials(credentials, grpc.access_token_call_credentials(self.token))
 
     def _explain(self, error: FairleadError) -> FairleadError:
         if not isinstance(error, GatewayUnavailable):

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import secrets
+from dataclasses import replace
 from itertools import count
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -13,6 +14,7 @@ from fairlead import _backoff
 from fairlead._cancellation import raise_if_cancelled
 from fairlead._dial import Connection, Dial
 from fairlead._ports import ChannelPort, Watch
+from fairlead._proof import NoToken
 from fairlead.errors import (
     Failure,
     FairleadError,
@@ -23,7 +25,7 @@ from fairlead.errors import (
     error_of_rpc,
 )
 from fairlead.v1 import session_pb2 as pb
-from fairlead.v1.enums import Phase
+from fairlead.v1.enums import Phase, Reason
 
 if TYPE_CHECKING:
     from fairlead.entries import CommandResult
@@ -40,6 +42,10 @@ _ATTEMPT_S = 5.0
 _STABLE_S = 5.0
 # What will not mend by trying again.
 _FATAL = (PermissionDenied, NotImplementedByGateway, InvalidRequest)
+# Of that, what the next token may mend.
+_UNPROVEN = {Reason.UNAUTHENTICATED, Reason.REVOKED}
+
+_NOT_CONNECTED = "the gateway object is not connected: use `async with`"
 
 
 class _Outgoing(NamedTuple):
@@ -124,16 +130,21 @@ class Link:
 
     @property
     def connection(self) -> Connection:
-        """The connection, for unary calls. Raises GatewayUnavailable while there is none."""
-        if self._connection is None:
-            message = f"no connection to the gateway at {self._dial.address}"
-            raise GatewayUnavailable(Failure(phase=Phase.NOT_SENT, message=message))
-        return self._connection
+        """The connection, for unary calls.
+
+        Raises GatewayUnavailable while there is none, and what this client was refused with if there will be none.
+        """
+        if self._connection is not None:
+            return self._connection
+        if self._over and self._error is not None:
+            raise type(self._error)(replace(self._error.failure, phase=Phase.NOT_SENT))
+        why = (self._error.message if self._error else "not yet") if self.running else _NOT_CONNECTED
+        message = f"no connection to the gateway at {self._dial.address}: {why}"
+        raise GatewayUnavailable(Failure(phase=Phase.NOT_SENT, message=message))
 
     async def start(self, timeout: float) -> None:
         """Connect. Raises GatewayUnavailable after `timeout` seconds, and what will not mend at once."""
-        if self.running:
-            raise RuntimeError("the gateway object is connected already")
+        self._begin_anew()
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout
         for attempt in count():
@@ -147,14 +158,21 @@ class Link:
                 await asyncio.sleep(pause)
         self._connection = connection
         self._task = asyncio.create_task(self._run(connection), name="fairlead link")
-        # Entering returns with the stream there, so that a first Open leaves at once.
-        await asyncio.sleep(0)
+        try:
+            # Entering returns with the stream there, so that a first Open leaves at once.
+            await asyncio.sleep(0)
+        except asyncio.CancelledError:
+            await self.stop()
+            raise
 
     def begin(self) -> None:
         """Connect without waiting for it, for as long as it takes."""
-        if self.running:
-            raise RuntimeError("the gateway object is connected already")
+        self._begin_anew()
         self._task = asyncio.create_task(self._run(None), name="fairlead link")
+
+    def require_token(self) -> None:
+        """Raise PermissionDenied if there is no token to show."""
+        self._dial.proof.show()
 
     def hurry(self) -> None:
         """Try to connect now if it waits to try again."""
@@ -176,7 +194,7 @@ class Link:
         if self._over and self._error is not None:
             raise self._error
         if not self.running:
-            raise GatewayUnavailable(Failure(message="the gateway object is not connected: use `async with`"))
+            raise GatewayUnavailable(Failure(message=_NOT_CONNECTED))
         number = next(self._numbers)
         self._channels[number] = channel
         return number
@@ -221,18 +239,20 @@ class Link:
                 if connection is not None:
                     began = loop.time()
                     error = self._error = await self._serve(connection)
-                    if isinstance(error, _FATAL):
+                    if isinstance(error, _FATAL) and not (error.reason in _UNPROVEN and connection.outdated):
                         raise error
                     attempt = 0 if loop.time() - began >= _STABLE_S else attempt
                     await self._pause(attempt)
                 attempt += 1
                 try:
                     connection = await self._dial.connect(_ATTEMPT_S)
-                except _FATAL:
-                    raise
                 except FairleadError as failed:
+                    if isinstance(failed, _FATAL) and not isinstance(failed, NoToken):
+                        raise
+                    news = isinstance(failed, NoToken) and not isinstance(self._error, NoToken)
+                    level = logging.WARNING if news else logging.DEBUG
+                    _log.log(level, "attempt %d to reach the gateway failed: %s", attempt, failed)
                     self._error = failed
-                    _log.debug("attempt %d to reach the gateway failed: %s", attempt, failed)
                     await self._pause(attempt)
                     connection = None
         except _FATAL as refusal:
@@ -244,6 +264,12 @@ class Link:
             self._give_up(FairleadError(Failure(message=f"the client failed: {bug!r}")))
         finally:
             self._connection = None
+
+    def _begin_anew(self) -> None:
+        if self.running:
+            raise RuntimeError("the gateway object is connected already")
+        self._over = False
+        self._error = None
 
     async def _pause(self, attempt: int) -> None:
         self._hurry.clear()
@@ -262,7 +288,7 @@ class Link:
     async def _serve(self, connection: Connection) -> FairleadError:
         """Run one stream until it is lost; return why."""
         self._connection = connection
-        call = connection.stub.Attach()
+        call = connection.stub.Attach(credentials=connection.shown)
         self._streaming = True
         self.draining = False
         lost = False

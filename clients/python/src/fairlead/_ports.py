@@ -10,7 +10,10 @@ if TYPE_CHECKING:
 
 
 class ChannelPort(Protocol):
-    """What the link tells a channel."""
+    """What the link, and the place of a session, tell a channel."""
+
+    name: str
+    """The session's; of one that is not entered yet and was given none it is empty."""
 
     def stream_up(self) -> None:
         """Enter the session: a new stream is there."""

@@ -60,19 +60,19 @@ class Shards:
             links = self.ordered(sharding.origin(url))
         # One that drains says so itself, if there is no other.
         there = [link for link in links if link.usable] or [link for link in links if link.streaming]
-        return there[0] if there else links[0]
+        return next((link for link in [*there, *links] if not link.refused), links[0])
 
     async def start(self, timeout: float) -> None:
         """Connect.
 
         Several gateways are given move_after, and a second at least; one must be there by then, or within `timeout`
-        seconds. Raises
-        GatewayUnavailable if none is, and what one refuses this client with.
+        seconds. Raises GatewayUnavailable if none is, and what one refuses this client with.
         """
         links = self.links
         if len(links) == 1:
             await links[0].start(timeout)
             return
+        links[0].require_token()  # Else nobody would say so: from here on it is waited for.
         began = asyncio.get_running_loop().time()
         for link in links:
             link.gone = False

@@ -4,7 +4,7 @@ FairleadError                   has reason, phase, retry_after, message
 ├── GatewayUnavailable          no gateway is there, it is stopping, or the stream to it broke
 ├── InvalidRequest              a field is wrong; the message names it
 ├── NotImplementedByGateway     the gateway's version does not do this; the message names it
-├── PermissionDenied            credentials, the identity's policy or egress rules do not allow it
+├── PermissionDenied            credentials, the identity's policy or egress rules do not allow it; no token to show
 ├── SessionNotFound             no such session, or it is another identity's
 ├── SessionLive                 a live session of this name differs, and cannot be taken over
 ├── LimitReached                a limit is reached; the message says which
@@ -113,7 +113,7 @@ class NotImplementedByGateway(FairleadError):
 
 
 class PermissionDenied(FairleadError):
-    """Credentials, the identity's policy or egress rules do not allow it."""
+    """Credentials, the identity's policy or egress rules do not allow it, or there is no token to show."""
 
 
 class SessionNotFound(FairleadError):

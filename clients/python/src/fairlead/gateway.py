@@ -9,6 +9,7 @@ import grpc
 from fairlead._calls import close_everywhere, get_anywhere, list_everywhere
 from fairlead._channel import Channel
 from fairlead._dial import ChannelOptions, Dial
+from fairlead._proof import Proof
 from fairlead._shards import Shards
 from fairlead.http import Http
 from fairlead.options import (
@@ -35,6 +36,7 @@ from fairlead.reader import Reader
 from fairlead.reconnecting import Dedupe, Reconnect
 from fairlead.session import Session
 from fairlead.summary import SessionSummary
+from fairlead.tokens import Token
 from fairlead.v1 import session_pb2 as pb
 
 _DEFAULT_QUEUE = Queue()
@@ -45,7 +47,7 @@ def connect(
     address: str | Sequence[str] | Mapping[str, str],
     *,
     credentials: grpc.ChannelCredentials | None = None,
-    token: str | None = None,
+    token: Token | None = None,
     connect_timeout: Span = 5,
     move_after: Span = 2,
     max_send_bytes: int = 4 * 1024 * 1024 - 64 * 1024,
@@ -58,7 +60,10 @@ def connect(
       from names to addresses its name.
     credentials: grpc.ssl_channel_credentials(...); None: no TLS, for Unix sockets and loopback.
     token: sent with every call as "authorization: Bearer TOKEN", over TLS only; None: the gateway knows this program
-      by the client certificate in its credentials, or by the listener.
+      by the client certificate in its credentials, or by the listener. For tokens that expire a function that gives
+      the one of now: token_file(path), or one of yours. It is called on the event loop for each call to the gateway,
+      and must return at once; a token that has to be fetched is fetched before by a task of yours. While it raises, or
+      gives what cannot be sent, calls raise PermissionDenied, nothing of them is sent, and a lost stream stays away.
     connect_timeout: how long to try, when entering, until a gateway answers.
     move_after: of several gateways, how long one may be away before its sessions move to others; without meaning for
       one. Entering waits so long, too, and a second at least, for all of them to answer.
@@ -67,10 +72,12 @@ def connect(
     options: further gRPC channel arguments; they override the client's own.
 
     Raises ValueError for no address, for one twice, for one that gRPC does not know, for a token without credentials,
-    and for one that is empty or has other characters than printable ASCII without spaces.
+    and for one that is empty or has other characters than printable ASCII without spaces; TypeError for a token that is
+    neither a text nor a plain function.
     """
     patience = seconds(move_after, "move_after")
-    dials = {name: Dial(each, credentials, options, token) for name, each in _named(address).items()}
+    proof = Proof(token)
+    dials = {name: Dial(each, credentials, options, proof) for name, each in _named(address).items()}
     return Gateway(Shards(dials, patience), seconds(connect_timeout, "connect_timeout"), max_send_bytes)
 
 
@@ -123,8 +130,8 @@ class Gateway:
         """Connect.
 
         Raises GatewayUnavailable, with address and hint, if no gateway answers within connect_timeout, and
-        PermissionDenied at once if the gateway does not know this program. Of several gateways it is enough that one
-        answers, and too much that one does not know this program.
+        PermissionDenied at once if the gateway does not know this program, or there is no token to show. Of several
+        gateways it is enough that one answers, and too much that one does not know this program.
         """
         await self._shards.start(self._connect_timeout)
         return self
