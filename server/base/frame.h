@@ -3,18 +3,31 @@
 
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
+
+#include "base/secret.h"
 
 namespace fairlead {
 
 // Values equal those of fairlead.v1.FrameKind.
 enum class FrameKind : int { kText = 1, kBinary = 2 };
 
-// One HTTP header field. The value may be a credential: it is never logged.
+// One HTTP header field of an exchange's answer.
 struct Header {
   std::string name;
   std::string value;
   friend bool operator==(const Header&, const Header&) = default;
+};
+
+// One of what an exchange is sent. The value may be a credential.
+struct RequestHeader {
+  RequestHeader(std::string its_name, std::string its_value)
+      : name(std::move(its_name)), value(Secret(std::move(its_value))) {}
+
+  std::string name;
+  Secret value;
+  friend bool operator==(const RequestHeader&, const RequestHeader&) = default;
 };
 
 // Recognises frames: all parts must occur in one payload. No parts match nothing.

@@ -17,7 +17,7 @@ namespace fairlead {
 struct HttpRequest {
   std::string method;
   TargetUrl url;  // The query parameters are in it.
-  std::vector<Header> headers = {};
+  std::vector<RequestHeader> headers = {};
   std::string body = {};
   Duration timeout = std::chrono::seconds(10);
   Duration max_wait = std::chrono::seconds(1);

@@ -35,7 +35,7 @@ struct SocketOptions {
 struct DialRequest {
   std::string identity;  // Whose.
   TargetUrl url;
-  std::vector<Header> headers;
+  std::vector<RequestHeader> headers;
   WebSocketOptions websocket;  // Of ws and wss.
   SocketOptions socket;        // Of tcp and tls.
   Duration timeout = std::chrono::seconds(10);

@@ -42,7 +42,7 @@ std::string AcceptOf(const std::string& key) {
 }
 
 std::string RequestFor(const DialRequest& request, const std::string& key) {
-  std::string text = "GET " + request.url.target + " HTTP/1.1\r\n";
+  std::string text = "GET " + request.url.target.Reveal() + " HTTP/1.1\r\n";
   const auto add = [&text](std::string_view name, std::string_view value) {
     text.append(name).append(": ").append(value).append("\r\n");
   };
@@ -58,14 +58,14 @@ std::string RequestFor(const DialRequest& request, const std::string& key) {
   if (!subprotocols.empty()) add("Sec-WebSocket-Protocol", subprotocols);
   if (request.websocket.permessage_deflate) add("Sec-WebSocket-Extensions", kDeflateOffer);
   const auto named = [](std::string_view name) {
-    return [name](const Header& header) { return beast::iequals(header.name, name); };
+    return [name](const RequestHeader& header) { return beast::iequals(header.name, name); };
   };
   if (std::ranges::none_of(request.headers, named("User-Agent"))) add("User-Agent", "fairlead");
   // In order, but those of one name together, where its first one stands.
   for (auto header = request.headers.begin(); header != request.headers.end(); ++header) {
     if (std::any_of(request.headers.begin(), header, named(header->name))) continue;
-    for (const Header& same : request.headers) {
-      if (named(header->name)(same)) add(same.name, same.value);
+    for (const RequestHeader& same : request.headers) {
+      if (named(header->name)(same)) add(same.name, same.value.Reveal());
     }
   }
   return text + "\r\n";

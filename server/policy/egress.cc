@@ -134,17 +134,17 @@ Result<TargetUrl> ParseUrl(std::string_view text, const UrlFamily& family) {
   if (!port) return std::unexpected(port.error());
   target.port = *port;
 
-  target.target = std::string(url.encoded_path());
+  std::string path = std::string(url.encoded_path());
   // Boost.URL 1.81 ends an authority where its host or port rule ends, and so reads "h:443x/" as port 443 and path
   // "x/", and "1.2.3.4.example" as an address. RFC 3986 section 3.3: behind an authority a path begins with "/".
-  if (!target.target.empty() && target.target.front() != '/') return Invalid("the host or the port is malformed");
+  if (!path.empty() && path.front() != '/') return Invalid("the host or the port is malformed");
   if (target.IsRawSocket()) {
-    if (target.target.size() > 1 || url.has_query()) return Invalid("a raw socket has no path and no query");
-    target.target.clear();
+    if (path.size() > 1 || url.has_query()) return Invalid("a raw socket has no path and no query");
     return target;
   }
-  if (target.target.empty()) target.target = "/";
-  if (url.has_query()) target.target += "?" + std::string(url.encoded_query());
+  if (path.empty()) path = "/";
+  if (url.has_query()) path += "?" + std::string(url.encoded_query());
+  target.target = Secret(std::move(path));
   return target;
 }
 
@@ -178,7 +178,10 @@ std::string TargetUrl::HostHeader() const {
 
 std::string TargetUrl::Origin() const { return scheme + "://" + Bracketed(host) + ":" + std::to_string(port); }
 
-std::string TargetUrl::Redacted() const { return Origin() + target.substr(0, target.find('?')); }
+std::string TargetUrl::Redacted() const {
+  const std::string& text = target.Reveal();
+  return Origin() + text.substr(0, text.find('?'));
+}
 
 Result<std::string> ParseHost(std::string_view host) {
   if (const auto address = IpAddress::Parse(host)) return address->Text();

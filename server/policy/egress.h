@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/failure.h"
+#include "base/secret.h"
 #include "policy/ip_address.h"
 
 namespace fairlead {
@@ -22,8 +23,9 @@ struct TargetUrl {
   bool secure = false;     // TLS.
   std::string host;        // A name in small letters, or an address in its canonical spelling, IPv6 without brackets.
   std::uint16_t port = 0;  // Never 0.
-  // Path and query as sent in the request line, RFC 9112 section 3.2.1; empty only for a raw socket.
-  std::string target;
+  // Path and query as sent in the request line, RFC 9112 section 3.2.1; empty only for a raw socket. Exchanges expect
+  // signatures and tokens in the query.
+  Secret target;
 
   bool IsRawSocket() const { return scheme == "tcp" || scheme == "tls"; }
   std::optional<IpAddress> Address() const;  // Of a host that is an IP literal.
@@ -33,7 +35,7 @@ struct TargetUrl {
   std::string HostHeader() const;
   // scheme://host:port
   std::string Origin() const;
-  // scheme://host:port/path: without the query, in which exchanges expect signatures and tokens.
+  // scheme://host:port/path: without the query.
   std::string Redacted() const;
 
   friend bool operator==(const TargetUrl&, const TargetUrl&) = default;

@@ -49,20 +49,21 @@ bool EqualsIgnoringCase(std::string_view left, std::string_view right) {
   return std::ranges::equal(left, right, {}, ToLower, ToLower);
 }
 
-Result<void> CheckHeaders(const std::vector<Header>& headers, uint64_t max_bytes, std::string_view field) {
+Result<void> CheckHeaders(const std::vector<RequestHeader>& headers, uint64_t max_bytes, std::string_view field) {
   uint64_t bytes = 0;
   for (size_t i = 0; i < headers.size(); ++i) {
-    const Header& header = headers[i];
+    const RequestHeader& header = headers[i];
+    const std::string& value = header.value.Reveal();
     const auto invalid = [&](const std::string& what) {
       return NotSent(Reason::kInvalidField, std::string(field) + "[" + std::to_string(i) + "]" + what);
     };
     if (!IsToken(header.name)) return invalid(".name: not a token (RFC 9110 section 5.6.2)");
     if (BelongsToFairlead(header.name)) return invalid(".name: " + header.name + " belongs to Fairlead");
-    if (!IsFieldValue(header.value)) return invalid(".value: has a control character (RFC 9110 section 5.5)");
-    if (Trimmed(header.value).size() != header.value.size()) {
+    if (!IsFieldValue(value)) return invalid(".value: has a control character (RFC 9110 section 5.5)");
+    if (Trimmed(value).size() != value.size()) {
       return invalid(".value: begins or ends with white space (RFC 9110 section 5.5)");
     }
-    bytes += header.name.size() + header.value.size();
+    bytes += header.name.size() + value.size();
   }
   if (bytes > max_bytes) {
     return NotSent(Reason::kLimitReached, std::string(field) + ": " + std::to_string(bytes) +

@@ -26,6 +26,6 @@ bool EqualsIgnoringCase(std::string_view left, std::string_view right);
 // Connection, Content-Length, Transfer-Encoding, TE, Trailer, Upgrade, Expect, Keep-Alive, Proxy-*), names and values
 // together at most `max_bytes`. Failures name `field`, as in "request.headers[0].name", and never quote a value:
 // kInvalidField, or kLimitReached, whose message names limits.header_bytes.
-Result<void> CheckHeaders(const std::vector<Header>& headers, uint64_t max_bytes, std::string_view field);
+Result<void> CheckHeaders(const std::vector<RequestHeader>& headers, uint64_t max_bytes, std::string_view field);
 
 }  // namespace fairlead

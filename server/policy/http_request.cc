@@ -71,19 +71,19 @@ std::string AppendQuery(std::string target, const std::vector<QueryParameter>& q
   return target;
 }
 
-std::string RequestHead(std::string_view method, const TargetUrl& url, const std::vector<Header>& headers,
+std::string RequestHead(std::string_view method, const TargetUrl& url, const std::vector<RequestHeader>& headers,
                         uint64_t body_bytes) {
   std::string head;
   size_t bytes = method.size() + url.target.size() + url.host.size() + 128;
-  for (const Header& header : headers) bytes += header.name.size() + header.value.size() + 4;
+  for (const RequestHeader& header : headers) bytes += header.name.size() + header.value.size() + 4;
   head.reserve(bytes);
 
-  head.append(method).append(" ").append(url.target).append(" HTTP/1.1\r\n");
+  head.append(method).append(" ").append(url.target.Reveal()).append(" HTTP/1.1\r\n");
   AppendHeader(head, "Host", url.HostHeader());
   bool user_agent = false;
-  for (const Header& header : headers) {
+  for (const RequestHeader& header : headers) {
     user_agent = user_agent || EqualsIgnoringCase(header.name, "User-Agent");
-    AppendHeader(head, header.name, header.value);
+    AppendHeader(head, header.name, header.value.Reveal());
   }
   if (!user_agent) AppendHeader(head, "User-Agent", "fairlead");
   if (body_bytes > 0 || method == "POST" || method == "PUT" || method == "PATCH") {

@@ -31,7 +31,7 @@ std::string AppendQuery(std::string target, const std::vector<QueryParameter>& q
 // Request line and headers, with the empty line that ends them: Host; `headers` in their order, repetition kept;
 // "User-Agent: fairlead" unless they have one; Content-Length when there is a body, and for POST, PUT and PATCH always
 // (RFC 9110 section 8.6). `method` and `headers` must have passed CheckMethod and CheckHeaders.
-std::string RequestHead(std::string_view method, const TargetUrl& url, const std::vector<Header>& headers,
+std::string RequestHead(std::string_view method, const TargetUrl& url, const std::vector<RequestHeader>& headers,
                         uint64_t body_bytes);
 
 }  // namespace fairlead

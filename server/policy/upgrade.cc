@@ -40,7 +40,7 @@ std::optional<Failure> CheckSubprotocol(const std::vector<std::string>& offered,
                                 : "the exchange chose a subprotocol that was not offered"};
 }
 
-Result<void> CheckUpgradeHeaders(const std::vector<Header>& headers, uint64_t max_bytes) {
+Result<void> CheckUpgradeHeaders(const std::vector<RequestHeader>& headers, uint64_t max_bytes) {
   static constexpr std::string_view kWebSocket = "sec-websocket-";
   const auto checked = CheckHeaders(headers, max_bytes, "target.headers");
   if (!checked) return checked;

@@ -21,6 +21,6 @@ Loss UpgradeRefused(unsigned status, std::string_view retry_after, WallTime now)
 std::optional<Failure> CheckSubprotocol(const std::vector<std::string>& offered, std::string_view chosen);
 
 // CheckHeaders of "target.headers", and none is a Sec-WebSocket-*: these belong to Fairlead, too.
-Result<void> CheckUpgradeHeaders(const std::vector<Header>& headers, uint64_t max_bytes);
+Result<void> CheckUpgradeHeaders(const std::vector<RequestHeader>& headers, uint64_t max_bytes);
 
 }  // namespace fairlead

@@ -1,5 +1,5 @@
-// The thread that hands messages to gRPC. Starting a write runs the transport's write in line, 20 to 50 microseconds:
-// too long for the loop.
+// A thread that hands messages, or new connections, to gRPC. Starting a write runs the transport's write in line, 20 to
+// 50 microseconds: too long for the loop.
 #pragma once
 
 #include <condition_variable>
@@ -19,7 +19,7 @@ class Flusher {
   Flusher& operator=(const Flusher&) = delete;
 
   // Any thread. Runs in order. The queue is bounded by its users: a stream has one write, one read and one end under
-  // way at most.
+  // way at most, and connections have a limit.
   void Run(std::function<void()> job);
 
  private:

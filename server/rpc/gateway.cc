@@ -85,7 +85,7 @@ Result<void> Gateway::Serve(std::unique_ptr<Listener> listener, Identity identit
   Log(Level::kInfo, "listener.open",
       {{"address", served.listener->address()}, {"identity", identity.name()}, {"tls", tls ? "yes" : "no"}});
   served.listener->Begin(
-      *served.acceptor,
+      *served.acceptor, door_,
       {.admit = [this, number, identity](const std::string& peer) { return Admit(number, identity, peer); },
        .failed = [&measures = streams_.measures()] { ++measures.refused_failure; }});
   served_.push_back(std::move(served));

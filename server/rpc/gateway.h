@@ -27,8 +27,7 @@ class Gateway {
   static void Prepare();
 
   Gateway(Loop& loop, Streams& streams, HttpEngine& http, const Limits& limits, const Options& options)
-      : loop_(loop),
-        streams_(streams),
+      : streams_(streams),
         http_{.engine = http, .timers = loop, .limits = limits, .flusher = streams.flusher(), .rpcs = streams.rpcs()},
         limits_(limits),
         options_(options) {}
@@ -60,13 +59,13 @@ class Gateway {
     std::shared_ptr<grpc::Channel> inside;  // With TLS: as of rpc/serving_check.
   };
 
-  Loop& loop_;
   Streams& streams_;
   const HttpFace http_;
   const Limits& limits_;
   const Options options_;
   AdapterConnections connections_;
   std::vector<Served> served_;
+  Flusher door_;  // Before what is served goes.
 };
 
 }  // namespace fairlead

@@ -46,13 +46,13 @@ Result<SendRequest> ParseSendRequest(const v1::SendRequest& send, const Limits& 
   std::vector<QueryParameter> query;
   for (const v1::QueryParameter& each : given.query()) query.push_back({each.key(), each.value()});
   const size_t own_bytes = request.url.target.size();
-  request.url.target = AppendQuery(std::move(request.url.target), query);
+  request.url.target = Secret(AppendQuery(request.url.target.Reveal(), query));
   if (const size_t bytes = given.url().size() + request.url.target.size() - own_bytes; bytes > limits.url_bytes) {
     check.Refuse(
         Reason::kLimitReached, "request.query",
         std::to_string(bytes) + " bytes with the URL; limits.url_bytes is " + std::to_string(limits.url_bytes));
   }
-  for (const v1::Header& each : given.headers()) request.headers.push_back({each.name(), each.value()});
+  for (const v1::Header& each : given.headers()) request.headers.emplace_back(each.name(), each.value());
   adopt(CheckHeaders(request.headers, limits.header_bytes, "request.headers"));
   request.timeout =
       check.Span(given.has_timeout(), given.timeout(), request.timeout, "request.timeout", Checker::Zero::kRefused);

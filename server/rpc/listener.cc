@@ -69,8 +69,9 @@ class SocketListener final : public Listener {
   std::string address() const override { return address_; }
   bool is_unix() const override { return !std::is_same_v<Protocol, asio::ip::tcp>; }
 
-  void Begin(grpc::experimental::ExternalConnectionAcceptor& acceptor, Admission admission) override {
+  void Begin(grpc::experimental::ExternalConnectionAcceptor& acceptor, Flusher& door, Admission admission) override {
     acceptor_ = &acceptor;
+    door_ = &door;
     admission_ = std::move(admission);
     Accept();
   }
@@ -122,10 +123,12 @@ class SocketListener final : public Listener {
       return (*ended)();
     }
     std::make_shared<Watched>(loop_, copy, *ended)->Begin();
-    grpc::experimental::ExternalConnectionAcceptor::NewConnectionParameters connection;
-    connection.listener_fd = socket_.native_handle();
-    connection.fd = descriptor;
-    acceptor_->HandleNewConnection(&connection);
+    door_->Run([acceptor = acceptor_, descriptor, listener = socket_.native_handle()] {
+      grpc::experimental::ExternalConnectionAcceptor::NewConnectionParameters connection;
+      connection.listener_fd = listener;
+      connection.fd = descriptor;
+      acceptor->HandleNewConnection(&connection);
+    });
   }
 
   Loop& loop_;
@@ -134,6 +137,7 @@ class SocketListener final : public Listener {
   Acceptor socket_;
   SteadyTimer pause_;
   grpc::experimental::ExternalConnectionAcceptor* acceptor_ = nullptr;
+  Flusher* door_ = nullptr;
   Admission admission_;
 };
 

@@ -10,6 +10,7 @@
 
 #include "base/failure.h"
 #include "net/loop.h"
+#include "rpc/flusher.h"
 
 namespace fairlead {
 
@@ -31,8 +32,9 @@ class Listener {
 
   virtual ~Listener() = default;
 
-  // Accepts from now on. The acceptor outlives the listener or Stop.
-  virtual void Begin(grpc::experimental::ExternalConnectionAcceptor& acceptor, Admission admission) = 0;
+  // Accepts from now on. `door` hands what is accepted to gRPC, which makes a transport of it at once, 200
+  // microseconds: too long for the loop when many come. It ends before the acceptor does.
+  virtual void Begin(grpc::experimental::ExternalConnectionAcceptor& acceptor, Flusher& door, Admission admission) = 0;
   virtual void Stop() = 0;
   // "127.0.0.1:7070", or the path.
   virtual std::string address() const = 0;

@@ -39,7 +39,7 @@ Target CheckTarget(Checker& check, const v1::Target& target, const Limits& limit
   }
   check.Require(!parsed.url.IsRawSocket() || target.headers().empty(), prefix + "target.headers",
                 "a raw socket has none");
-  for (const v1::Header& header : target.headers()) parsed.headers.push_back({header.name(), header.value()});
+  for (const v1::Header& header : target.headers()) parsed.headers.emplace_back(header.name(), header.value());
   if (auto headers = CheckUpgradeHeaders(parsed.headers, limits.header_bytes); !headers)
     check.Adopt(headers.error(), prefix);
   return parsed;

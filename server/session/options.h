@@ -20,12 +20,12 @@ namespace fairlead {
 // Where the next transport goes.
 struct Target {
   TargetUrl url;
-  std::vector<Header> headers;
+  std::vector<RequestHeader> headers;
 };
 
 struct SessionOptions {
   TargetUrl url;
-  std::vector<Header> headers;
+  std::vector<RequestHeader> headers;
   WebSocketOptions websocket;
   SocketOptions socket;
   Duration dial_timeout = std::chrono::seconds(10);

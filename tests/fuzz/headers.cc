@@ -23,11 +23,12 @@ std::string_view TakeLine(std::string_view& head) {
   return line;
 }
 
-void CheckHead(std::string_view head, std::string_view method, const TargetUrl& url, const std::vector<Header>& headers,
-               uint64_t body_bytes) {
+void CheckHead(std::string_view head, std::string_view method, const TargetUrl& url,
+               const std::vector<RequestHeader>& headers, uint64_t body_bytes) {
   std::vector<Header> expected = {{"Host", url.HostHeader()}};
-  expected.insert(expected.end(), headers.begin(), headers.end());
-  if (std::ranges::none_of(headers, [](const Header& each) { return EqualsIgnoringCase(each.name, "user-agent"); })) {
+  for (const RequestHeader& each : headers) expected.push_back({each.name, each.value.Reveal()});
+  if (std::ranges::none_of(headers,
+                           [](const RequestHeader& each) { return EqualsIgnoringCase(each.name, "user-agent"); })) {
     expected.push_back({"User-Agent", "fairlead"});
   }
   if (body_bytes > 0 || method == "POST" || method == "PUT" || method == "PATCH") {
@@ -35,7 +36,7 @@ void CheckHead(std::string_view head, std::string_view method, const TargetUrl& 
   }
 
   const std::string_view request = TakeLine(head);
-  FUZZ_CHECK(request == std::string(method) + " " + url.target + " HTTP/1.1");
+  FUZZ_CHECK(request == std::string(method) + " " + url.target.Reveal() + " HTTP/1.1");
   FUZZ_CHECK(std::ranges::count(request, ' ') == 2);
   std::vector<Header> read;
   for (std::string_view line = TakeLine(head); !line.empty(); line = TakeLine(head)) {
@@ -103,14 +104,14 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
     std::string key = input.Text();
     query.push_back({std::move(key), input.Text()});
   }
-  std::vector<Header> headers;
+  std::vector<RequestHeader> headers;
   while (!input.empty()) {
     std::string name = input.Text();
-    headers.push_back({std::move(name), input.Text()});
+    headers.emplace_back(std::move(name), input.Text());
   }
 
-  TargetUrl url{"https", true, "api.example.com", 443, AppendQuery(std::string(target), query)};
-  CheckQuery(target, url.target, query);
+  TargetUrl url{"https", true, "api.example.com", 443, Secret(AppendQuery(std::string(target), query))};
+  CheckQuery(target, url.target.Reveal(), query);
   const auto checked = CheckHeaders(headers, kHeaderBytes, "request.headers");
   FUZZ_CHECK(checked || checked.error().message.starts_with("request.headers"));
   if (CheckMethod(method) && checked)

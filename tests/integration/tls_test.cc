@@ -34,7 +34,7 @@ Handshake ShakeHands(Network& network, uint16_t port) {
   network.Do([&] {
     attempt = std::make_shared<Attempt>(network, port);
     attempt->socket.connect({asio::ip::make_address("127.0.0.1"), port});
-    attempt->stream = network.tls().MakeStream(attempt->socket, {"wss", true, "localhost", port, "/"});
+    attempt->stream = network.tls().MakeStream(attempt->socket, {"wss", true, "localhost", port, Secret("/")});
     attempt->stream->async_handshake(asio::ssl::stream_base::client, [&attempt](boost::system::error_code error) {
       SSL* handle = attempt->stream->native_handle();
       attempt->done.set_value({error, SSL_session_reused(handle) == 1, SSL_version(handle)});

@@ -9,7 +9,7 @@ SessionOptions RandomOptions(Scene& scene) {
   Draws& draws = scene.draws;
   const std::string version = std::to_string(++scene.version);
   SessionOptions options;
-  options.url = {"ws", false, "stream.example.com", 80, "/ws?token=" + version};
+  options.url = {"ws", false, "stream.example.com", 80, Secret("/ws?token=" + version)};
   options.dial_timeout = 2s;
   options.linger = draws.OneIn(6) ? 0s : Duration(draws.Between(500, 6000) * 1ms);
 

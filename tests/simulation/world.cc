@@ -123,8 +123,8 @@ void World::WatchDials() {
   const DialRequest& request = dialler_.requests.back();
   const Life* life = Dialling();
   if (life == nullptr) return;
-  scene_.Unless(request.url == life->options().url, "a dial to ", request.url.target, " and not to ",
-                life->options().url.target);
+  scene_.Unless(request.url == life->options().url, "a dial to ", request.url.target.Reveal(), " and not to ",
+                life->options().url.target.Reveal());
   hung_ = draws_.OneIn(16);
   dial_timer_->At(time_.Now() + request.timeout, [this] {
     if (dialler_.under_way() == 0) return;

@@ -17,7 +17,7 @@ namespace fairlead {
 
 inline SessionOptions PlainOptions() {
   SessionOptions options;
-  options.url = {"ws", false, "stream.example.com", 80, "/ws"};
+  options.url = {"ws", false, "stream.example.com", 80, Secret("/ws")};
   options.heartbeat.interval = Duration::zero();
   return options;
 }

@@ -35,7 +35,7 @@ struct StatusBed : Testbed {
 TEST(StatusPage, TellsOfASession) {
   StatusBed gateway;
   SessionOptions options = PlainOptions();
-  options.url.target = "/ws/listen-key-5ecre7?token=5ecre7";
+  options.url.target = Secret("/ws/listen-key-5ecre7?token=5ecre7");
   Subscriber owner(gateway.Open(options), {});
   owner.session().Begin();
   gateway.dialler.Accept();

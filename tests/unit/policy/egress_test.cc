@@ -28,30 +28,31 @@ TEST(ParseTarget, TakesUrlsApart) {
     TargetUrl expected;
   };
   const Case cases[] = {
-      {"wss://stream.example.com/ws", {"wss", true, "stream.example.com", 443, "/ws"}},
-      {"ws://stream.example.com/ws", {"ws", false, "stream.example.com", 80, "/ws"}},
-      {"WSS://Stream.EXAMPLE.com/Ws", {"wss", true, "stream.example.com", 443, "/Ws"}},
-      {"wss://h", {"wss", true, "h", 443, "/"}},
-      {"wss://h?a=1", {"wss", true, "h", 443, "/?a=1"}},
-      {"wss://h/?", {"wss", true, "h", 443, "/?"}},
-      {"wss://h:9443/stream?streams=a@trade/b@depth", {"wss", true, "h", 9443, "/stream?streams=a@trade/b@depth"}},
-      {"wss://h/a%20b?k=%7B%22x%22%3A1%7D", {"wss", true, "h", 443, "/a%20b?k=%7B%22x%22%3A1%7D"}},
-      {"wss://h/a/../b//c", {"wss", true, "h", 443, "/a/../b//c"}},
-      {"ws://h:1/", {"ws", false, "h", 1, "/"}},
-      {"ws://h:65535/", {"ws", false, "h", 65535, "/"}},
-      {"ws://127.0.0.1:8080/x", {"ws", false, "127.0.0.1", 8080, "/x"}},
-      {"ws://[::1]:8080/x", {"ws", false, "::1", 8080, "/x"}},
-      {"ws://[0:0:0:0:0:0:0:1]/", {"ws", false, "::1", 80, "/"}},
-      {"ws://[2001:DB8::A]/", {"ws", false, "2001:db8::a", 80, "/"}},
-      {"ws://[::ffff:127.0.0.1]/", {"ws", false, "::ffff:127.0.0.1", 80, "/"}},
-      {"ws://[::ffff:7f00:1]/", {"ws", false, "::ffff:127.0.0.1", 80, "/"}},
-      {"wss://xn--bcher-kva.example/", {"wss", true, "xn--bcher-kva.example", 443, "/"}},
-      {"wss://a_b.example-1.com/", {"wss", true, "a_b.example-1.com", 443, "/"}},
-      {"wss://0xg/", {"wss", true, "0xg", 443, "/"}},
-      {"tcp://h:4001", {"tcp", false, "h", 4001, ""}},
-      {"tcp://h:4001/", {"tcp", false, "h", 4001, ""}},
-      {"TLS://Stream.Example.com:443", {"tls", true, "stream.example.com", 443, ""}},
-      {"tls://[::1]:1", {"tls", true, "::1", 1, ""}},
+      {"wss://stream.example.com/ws", {"wss", true, "stream.example.com", 443, Secret("/ws")}},
+      {"ws://stream.example.com/ws", {"ws", false, "stream.example.com", 80, Secret("/ws")}},
+      {"WSS://Stream.EXAMPLE.com/Ws", {"wss", true, "stream.example.com", 443, Secret("/Ws")}},
+      {"wss://h", {"wss", true, "h", 443, Secret("/")}},
+      {"wss://h?a=1", {"wss", true, "h", 443, Secret("/?a=1")}},
+      {"wss://h/?", {"wss", true, "h", 443, Secret("/?")}},
+      {"wss://h:9443/stream?streams=a@trade/b@depth",
+       {"wss", true, "h", 9443, Secret("/stream?streams=a@trade/b@depth")}},
+      {"wss://h/a%20b?k=%7B%22x%22%3A1%7D", {"wss", true, "h", 443, Secret("/a%20b?k=%7B%22x%22%3A1%7D")}},
+      {"wss://h/a/../b//c", {"wss", true, "h", 443, Secret("/a/../b//c")}},
+      {"ws://h:1/", {"ws", false, "h", 1, Secret("/")}},
+      {"ws://h:65535/", {"ws", false, "h", 65535, Secret("/")}},
+      {"ws://127.0.0.1:8080/x", {"ws", false, "127.0.0.1", 8080, Secret("/x")}},
+      {"ws://[::1]:8080/x", {"ws", false, "::1", 8080, Secret("/x")}},
+      {"ws://[0:0:0:0:0:0:0:1]/", {"ws", false, "::1", 80, Secret("/")}},
+      {"ws://[2001:DB8::A]/", {"ws", false, "2001:db8::a", 80, Secret("/")}},
+      {"ws://[::ffff:127.0.0.1]/", {"ws", false, "::ffff:127.0.0.1", 80, Secret("/")}},
+      {"ws://[::ffff:7f00:1]/", {"ws", false, "::ffff:127.0.0.1", 80, Secret("/")}},
+      {"wss://xn--bcher-kva.example/", {"wss", true, "xn--bcher-kva.example", 443, Secret("/")}},
+      {"wss://a_b.example-1.com/", {"wss", true, "a_b.example-1.com", 443, Secret("/")}},
+      {"wss://0xg/", {"wss", true, "0xg", 443, Secret("/")}},
+      {"tcp://h:4001", {"tcp", false, "h", 4001, Secret("")}},
+      {"tcp://h:4001/", {"tcp", false, "h", 4001, Secret("")}},
+      {"TLS://Stream.Example.com:443", {"tls", true, "stream.example.com", 443, Secret("")}},
+      {"tls://[::1]:1", {"tls", true, "::1", 1, Secret("")}},
   };
   for (const Case& each : cases) EXPECT_EQ(Parse(each.url), each.expected) << each.url;
 }
@@ -178,10 +179,10 @@ TEST(ParseRequestUrl, TakesUrlsApart) {
     TargetUrl expected;
   };
   const Case cases[] = {
-      {"https://api.example.com", {"https", true, "api.example.com", 443, "/"}},
-      {"HTTP://Api.Example.com/Path?q=%20", {"http", false, "api.example.com", 80, "/Path?q=%20"}},
-      {"https://h:8443?a=1", {"https", true, "h", 8443, "/?a=1"}},
-      {"http://[::1]:8080/x", {"http", false, "::1", 8080, "/x"}},
+      {"https://api.example.com", {"https", true, "api.example.com", 443, Secret("/")}},
+      {"HTTP://Api.Example.com/Path?q=%20", {"http", false, "api.example.com", 80, Secret("/Path?q=%20")}},
+      {"https://h:8443?a=1", {"https", true, "h", 8443, Secret("/?a=1")}},
+      {"http://[::1]:8080/x", {"http", false, "::1", 8080, Secret("/x")}},
   };
   for (const Case& each : cases) {
     const auto url = ParseRequestUrl(each.url, kUrlBytes);

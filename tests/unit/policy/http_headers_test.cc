@@ -37,16 +37,16 @@ TEST(EqualsIgnoringCase, KnowsTheLettersOfAsciiOnly) {
 }
 
 TEST(CheckHeaders, TakesWhatRfc9110Allows) {
-  const std::vector<Header> headers = {{"X-Api-Key", "k"},       {"User-Agent", "mine"}, {"empty", ""},
-                                       {"X-Api-Key", "another"}, {"v", "a\tb c"},        {"latin", "caf\xe9"},
-                                       {"Proxy", "no hyphen"},   {"Hosts", "many"},      {"Cookie", "a=b; c=d"}};
+  const std::vector<RequestHeader> headers = {{"X-Api-Key", "k"},       {"User-Agent", "mine"}, {"empty", ""},
+                                              {"X-Api-Key", "another"}, {"v", "a\tb c"},        {"latin", "caf\xe9"},
+                                              {"Proxy", "no hyphen"},   {"Hosts", "many"},      {"Cookie", "a=b; c=d"}};
   EXPECT_TRUE(CheckHeaders(headers, 1000, "request.headers"));
   EXPECT_TRUE(CheckHeaders({}, 0, "request.headers"));
 }
 
 TEST(CheckHeaders, RefusesTheRestByPlace) {
   struct Case {
-    Header header;
+    RequestHeader header;
     std::string message;
   };
   const std::string not_a_token = ".name: not a token (RFC 9110 section 5.6.2)";
@@ -73,7 +73,7 @@ TEST(CheckHeaders, RefusesTheRestByPlace) {
 }
 
 TEST(CheckHeaders, CountsNamesAndValues) {
-  const std::vector<Header> headers = {{"ab", "cde"}, {"f", "ghij"}};
+  const std::vector<RequestHeader> headers = {{"ab", "cde"}, {"f", "ghij"}};
   EXPECT_TRUE(CheckHeaders(headers, 10, "request.headers"));
   const auto checked = CheckHeaders(headers, 9, "request.headers");
   ASSERT_FALSE(checked);

@@ -7,7 +7,7 @@
 namespace fairlead {
 namespace {
 
-const TargetUrl kUrl{"https", true, "api.example.com", 443, "/v1/orders?symbol=BTCUSDT"};
+const TargetUrl kUrl{"https", true, "api.example.com", 443, Secret("/v1/orders?symbol=BTCUSDT")};
 
 TEST(CheckMethod, TakesTokensInCapitals) {
   for (const std::string method : {"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE", "M-SEARCH", "X2"}) {
@@ -101,7 +101,7 @@ TEST(RequestHead, TellsTheLengthOfABodyThatIsOrMightBe) {
 }
 
 TEST(RequestHead, NamesThePortThatIsNotTheSchemesOwn) {
-  const TargetUrl address{"http", false, "::1", 8080, "/"};
+  const TargetUrl address{"http", false, "::1", 8080, Secret("/")};
   EXPECT_TRUE(RequestHead("GET", address, {}, 0).starts_with("GET / HTTP/1.1\r\nHost: [::1]:8080\r\n"));
 }
 

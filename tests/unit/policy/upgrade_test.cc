@@ -68,14 +68,14 @@ TEST(CheckSubprotocol, MustBeOneThatWasOffered) {
 }
 
 TEST(CheckUpgradeHeaders, TakesWhatRfc9110Allows) {
-  const std::vector<Header> headers = {{"X-Api-Key", "k"},       {"User-Agent", "mine"}, {"empty", ""},
-                                       {"X-Api-Key", "another"}, {"v", "a\tb c"},        {"latin", "caf\xe9"}};
+  const std::vector<RequestHeader> headers = {{"X-Api-Key", "k"},       {"User-Agent", "mine"}, {"empty", ""},
+                                              {"X-Api-Key", "another"}, {"v", "a\tb c"},        {"latin", "caf\xe9"}};
   EXPECT_TRUE(CheckUpgradeHeaders(headers, 1000));
 }
 
 TEST(CheckUpgradeHeaders, RefusesTheRestByPlace) {
   struct Case {
-    Header header;
+    RequestHeader header;
     std::string where;
   };
   const Case cases[] = {
@@ -107,7 +107,7 @@ TEST(CheckUpgradeHeaders, RefusesTheRestByPlace) {
 }
 
 TEST(CheckUpgradeHeaders, CountsNamesAndValues) {
-  const std::vector<Header> headers = {{"ab", "cde"}, {"f", "ghij"}};
+  const std::vector<RequestHeader> headers = {{"ab", "cde"}, {"f", "ghij"}};
   EXPECT_TRUE(CheckUpgradeHeaders(headers, 10));
   const auto checked = CheckUpgradeHeaders(headers, 9);
   ASSERT_FALSE(checked);

@@ -83,7 +83,7 @@ TEST(ParseAnswer, TakesATargetOfTheSessionsScheme) {
   ASSERT_TRUE(given);
   EXPECT_EQ(given->number, 2u);
   EXPECT_EQ(given->target->url.host, "other.example.com");
-  EXPECT_EQ(given->target->headers.at(0).value, "b");
+  EXPECT_EQ(given->target->headers.at(0).value.Reveal(), "b");
   EXPECT_THAT(answer("").error().message, StartsWith("answer.number:"));
   EXPECT_THAT(answer(R"(number: 1 key: "login")").error().message, StartsWith("answer.key:"));
   EXPECT_THAT(answer(R"(number: 1 target { url: "ws://other.example.com/" })").error().message,
@@ -98,7 +98,7 @@ TEST(ParseSetTarget, NeedsATargetOfTheSessionsScheme) {
   const auto set = [&session](const std::string& text) {
     return ParseSetTarget(Text<v1::SetTarget>(text), session, Limits{});
   };
-  EXPECT_EQ(set(R"(target { url: "wss://other.example.com/x" })")->url.target, "/x");
+  EXPECT_EQ(set(R"(target { url: "wss://other.example.com/x" })")->url.target.Reveal(), "/x");
   EXPECT_THAT(set("").error().message, StartsWith("set_target.target:"));
   EXPECT_THAT(set(R"(target { url: "tls://other.example.com:1" })").error().message,
               StartsWith("set_target.target.url:"));

@@ -40,7 +40,7 @@ std::string Bytes(size_t size, char byte = 'x') { return std::string(size, byte)
 TEST(ParseSendRequest, DefaultsAreThoseOfTheProto) {
   const auto [request, names] = Parsed("");
   EXPECT_EQ(request.method, "GET");
-  EXPECT_EQ(request.url, (TargetUrl{"https", true, "api.example.com", 443, "/time"}));
+  EXPECT_EQ(request.url, (TargetUrl{"https", true, "api.example.com", 443, Secret("/time")}));
   EXPECT_THAT(request.headers, IsEmpty());
   EXPECT_EQ(request.body, "");
   EXPECT_EQ(request.timeout, 10s);
@@ -57,8 +57,9 @@ TEST(ParseSendRequest, TakesEveryField) {
       query { key: "" value: "x" } timeout { seconds: 3 } max_wait { } response_header_names: "Date"
       response_header_names: "x-limit" max_response_bytes: 1234)");
   EXPECT_EQ(request.method, "POST");
-  EXPECT_EQ(request.url, (TargetUrl{"http", false, "h", 8080, "/order?a=b&s=a%20b%26&s=&=x"}));
-  EXPECT_THAT(request.headers, ElementsAre(Header{"X-B", "2"}, Header{"X-A", "1"}, Header{"X-B", ""}));
+  EXPECT_EQ(request.url, (TargetUrl{"http", false, "h", 8080, Secret("/order?a=b&s=a%20b%26&s=&=x")}));
+  EXPECT_THAT(request.headers,
+              ElementsAre(RequestHeader("X-B", "2"), RequestHeader("X-A", "1"), RequestHeader("X-B", "")));
   EXPECT_EQ(request.body, std::string("\0\xff", 2));
   EXPECT_EQ(request.timeout, 3s);
   EXPECT_EQ(request.max_wait, 0s) << "a present zero is zero";

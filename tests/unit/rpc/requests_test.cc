@@ -247,7 +247,7 @@ TEST(ParseOpen, TakesTopics) {
 
 TEST(ParseOpen, DefaultsOfARawSocketAreThoseOfTheProto) {
   const SessionOptions options = Raw();
-  EXPECT_EQ(options.url, (TargetUrl{"tcp", false, "stream.example.com", 4001, ""}));
+  EXPECT_EQ(options.url, (TargetUrl{"tcp", false, "stream.example.com", 4001, Secret("")}));
   EXPECT_EQ(options.socket.framing, Framing(Delimiter{"\r\n"}));
   EXPECT_EQ(options.socket.max_frame_bytes, 3u << 20);
   EXPECT_EQ(options.socket.preamble, "");

@@ -238,11 +238,11 @@ TEST(AskBeforeDial, TheDialWaitsForTheAnswer) {
   Signed talk(Asking());
   EXPECT_THAT(talk.Read(), ElementsAre("CONNECTING #1", "asked before dial g1 #1"));
   EXPECT_THAT(talk.dialler.requests, IsEmpty());
-  ASSERT_TRUE(
-      talk.session().Answer(1, Target{{"ws", false, "other.example.com", 81, "/ws/key1"}, {{"X-Token", "t1"}}}));
+  ASSERT_TRUE(talk.session().Answer(
+      1, Target{{"ws", false, "other.example.com", 81, Secret("/ws/key1")}, {{"X-Token", "t1"}}}));
   ASSERT_EQ(talk.dialler.requests.size(), 1u);
   EXPECT_EQ(talk.dialler.requests[0].url.Redacted(), "ws://other.example.com:81/ws/key1");
-  EXPECT_EQ(talk.dialler.requests[0].headers.at(0).value, "t1");
+  EXPECT_EQ(talk.dialler.requests[0].headers.at(0).value.Reveal(), "t1");
   talk.dialler.Accept();
   EXPECT_THAT(talk.Read(), ElementsAre("OPENING g1", "OPEN g1"));
   EXPECT_EQ(talk.session().options().url.host, "stream.example.com") << "what it was opened with is what it is";
@@ -296,10 +296,10 @@ TEST(AskBeforeDial, AnOwnerWhoGivesTheTargetAtOnceIsNotAsked) {
   const auto former = std::exchange(talk.owner, nullptr);
   SessionOptions told = Asking();
   told.ask_before_dial = false;
-  told.url.target = "/ws?token=fresh";
+  told.url.target = Secret("/ws?token=fresh");
   talk.Open(told);
   ASSERT_EQ(talk.dialler.requests.size(), 1u);
-  EXPECT_EQ(talk.dialler.requests[0].url.target, "/ws?token=fresh");
+  EXPECT_EQ(talk.dialler.requests[0].url.target.Reveal(), "/ws?token=fresh");
   EXPECT_THAT(talk.Read(), IsEmpty());
   talk.time.Advance(1min);
   EXPECT_THAT(talk.Read(), IsEmpty()) << "nor does the question time out";
@@ -309,14 +309,14 @@ TEST(SetTarget, HoldsFromTheNextDialOn) {
   Conversation talk;
   talk.Connect();
   Target next{talk.session().options().url, {}};
-  next.url.target = "/other";
+  next.url.target = Secret("/other");
   talk.session().SetTarget(next);
   EXPECT_TRUE(talk.peer().live());
   talk.session().Reconnect(1);
   talk.peer().End();
   talk.time.Advance(1s);
   ASSERT_EQ(talk.dialler.requests.size(), 2u);
-  EXPECT_EQ(talk.dialler.requests[1].url.target, "/other");
+  EXPECT_EQ(talk.dialler.requests[1].url.target.Reveal(), "/other");
 }
 
 }  // namespace

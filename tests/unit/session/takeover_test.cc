@@ -264,7 +264,7 @@ TEST(TakeOver, NothingIsWrittenAndTheNextTransportGetsTheNewSetup) {
   Conversation talk(first);
   talk.Connect();
   SessionOptions second = With({Step("c")});
-  second.url.target += "?token=2";
+  second.url.target = Secret(second.url.target.Reveal() + "?token=2");
   second.headers = {{"X-Key", "2"}};
   const auto next = TakeOver(talk, second);
   EXPECT_THAT(next->session().SetupKeys(), ElementsAre("c"));
@@ -275,7 +275,7 @@ TEST(TakeOver, NothingIsWrittenAndTheNextTransportGetsTheNewSetup) {
   talk.dialler.Accept();
   talk.time.Settle();
   EXPECT_THAT(talk.peer().Messages(), ElementsAre("do c"));
-  EXPECT_EQ(talk.dialler.requests.back().url.target, "/ws?token=2");
+  EXPECT_EQ(talk.dialler.requests.back().url.target.Reveal(), "/ws?token=2");
   EXPECT_EQ(talk.dialler.requests.back().headers, second.headers);
 }
 
@@ -326,7 +326,7 @@ TEST(TakeOver, WhatDiffersInWhatASessionIsIsRefusedByName) {
   };
   const Case cases[] = {
       {"open.target.url", [](SessionOptions& options) { options.url.host = "other.example.com"; }},
-      {"open.target.url", [](SessionOptions& options) { options.url.target = "/other"; }},
+      {"open.target.url", [](SessionOptions& options) { options.url.target = Secret("/other"); }},
       {"open.target.url", [](SessionOptions& options) { options.url.port = 81; }},
       {"open.target.url", [](SessionOptions& options) { options.url.scheme = "wss"; }},
       {"open.websocket.subprotocols", [](SessionOptions& options) { options.websocket.subprotocols = {"v2"}; }},
