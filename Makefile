@@ -127,13 +127,13 @@ image-check: build/release/build.ninja build/venv/.client build/tools/kustomize 
 	$(call STEP,build the gateway and the simulated exchange)
 	@$(call BUILD,release) --target fairlead exchange
 	$(call STEP,image and systemd unit and Kubernetes)
-	@$(PYTEST) tests/deploy
+	@$(PYTEST) tests/deploy -n $(TESTERS) --dist loadfile
 
 k8s-check: build/release/build.ninja build/venv/.client build/tools/kustomize ## Render every overlay of deploy/k8s and check it; alerts and dashboard, too
 	$(call STEP,build the gateway and the simulated exchange)
 	@$(call BUILD,release) --target fairlead exchange
 	$(call STEP,Kubernetes)
-	@$(PYTEST) $(addprefix tests/deploy/test_,k8s.py k8s_pods.py shield.py alerts.py prometheus.py)
+	@$(PYTEST) $(addprefix tests/deploy/test_,k8s.py k8s_pods.py shield.py alerts.py prometheus.py) -n $(TESTERS) --dist loadfile
 
 image: ## Build the image with docker, podman or buildah (deploy/Dockerfile; BASE and IMAGE may be given)
 	@deploy/image/build
