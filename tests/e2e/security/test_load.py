@@ -148,8 +148,8 @@ def rapidly(gateway: Gateway, path: str) -> Line:
 
 
 @pytest.mark.parametrize("path", [ATTACH, "/fairlead.v1.HttpService/Send"])
-async def test_case_28_rapid_resets_hurt_nobody_else(crowded: Gateway, desk: Desk, path: str) -> None:
-    """The other's calls are answered meanwhile, and afterwards none of them counts as a stream."""
+async def test_case_28_rapid_resets_cost_nobody_else_an_answer(crowded: Gateway, desk: Desk, path: str) -> None:
+    """The other is served, late as it may be (docs/security.md), and afterwards none of them counts as a stream."""
     before = crowded.resident_bytes
     await desk.during(lambda: void(rapidly(crowded, path)))
     once = crowded.resident_bytes - before
