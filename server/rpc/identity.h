@@ -40,6 +40,7 @@ class Identity {
   // neither. kNotGranted: its policy does not grant the method, one of kMethods.
   Result<Admission> Admit(const grpc::ServerContextBase& context, std::string_view method) const;
   const Current<Access>& access() const { return *access_; }
+  bool is_fixed() const { return !fixed_.empty(); }
   // For logs.
   std::string name() const { return fixed_.empty() ? "of the caller" : fixed_; }
 
