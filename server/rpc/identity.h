@@ -11,6 +11,7 @@
 #include "base/current.h"
 #include "base/failure.h"
 #include "policy/access.h"
+#include "policy/trace_context.h"
 
 namespace fairlead {
 
@@ -19,6 +20,7 @@ struct Admission {
   Proof proof;
   std::string identity;
   std::string_view method;  // One of kMethods.
+  TraceId trace = {};
 };
 
 inline std::optional<Failure> RefusalOf(const Result<Admission>& admission) {
@@ -26,6 +28,9 @@ inline std::optional<Failure> RefusalOf(const Result<Admission>& admission) {
 }
 
 Sha256 HashOf(std::string_view text);
+
+// By its metadata.
+TraceId TraceOf(const grpc::ServerContextBase& context);
 
 class JwtIssuer;
 
@@ -37,7 +42,7 @@ class Identity {
       : fixed_(std::move(fixed)), access_(&access), issuer_(issuer) {}
 
   // By the connection's certificate if one of its names is known, else by the call's token. kUnauthenticated: by
-  // neither. kNotGranted: its policy does not grant the method, one of kMethods.
+  // neither. kNotGranted: its policy does not grant the method, one of kMethods. Logs who is refused.
   Result<Admission> Admit(const grpc::ServerContextBase& context, std::string_view method) const;
   const Current<Access>& access() const { return *access_; }
   bool is_fixed() const { return !fixed_.empty(); }
