@@ -22,6 +22,7 @@ from fairlead.v1.session_pb2 import (
     Target,
 )
 from tests.e2e.attach import Attachment, connected, sessions_of, status_of
+from tests.e2e.callers import SECRET, UNKNOWN, Papers, Serve, bearer, channel_to
 from tests.e2e.conftest import StartGateway
 from tests.e2e.http_calls import asking, http_of
 from tests.e2e.processes import PATIENCE_S, Exchange, Gateway, eventually
@@ -196,6 +197,18 @@ async def test_who_is_refused_is_told_with_the_trace(start_gateway: StartGateway
         assert len(lines(gateway, *words)) == 1
         assert len(lines(gateway, f"trace_id={each}")) == 1, "once is enough"
     assert allowed not in gateway.log
+
+
+async def test_who_is_nobody_is_told_with_his_address(serve: Serve, papers: Papers) -> None:
+    gateway = serve()
+    trace = a_trace()
+    async with channel_to(gateway, papers) as channel:
+        call = sessions_of(channel).ListSessions(ListSessionsRequest(), metadata=(bearer(UNKNOWN), of(trace)))
+        assert (await status_of(call)).code is grpc.StatusCode.UNAUTHENTICATED
+    told = await line(gateway, "INFO", "rpc.refused", 'identity=""', "reason=UNAUTHENTICATED", f"trace_id={trace}")
+    assert " peer=ipv4:127.0.0.1:" in told
+    assert "DEBUG" in await line(gateway, "rpc.end", "code=UNAUTHENTICATED", f"trace_id={trace}")
+    assert SECRET not in gateway.log
 
 
 @pytest.mark.parametrize("version", ["00", "01", "fe"])
