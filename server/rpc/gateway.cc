@@ -74,7 +74,7 @@ Result<void> Gateway::Serve(std::unique_ptr<Listener> listener, const Identity& 
       grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD, served.credentials);
   if (!options_.reflection) builder.SetOption(std::make_unique<Without>("proto_server_reflection"));
   // It knows nothing of callers: where they prove themselves it would answer who has not.
-  if (!identity.is_fixed()) builder.SetOption(std::make_unique<Without>("channelz_service"));
+  if (identity.fixed().empty()) builder.SetOption(std::make_unique<Without>("channelz_service"));
   builder.AddChannelArgument(GRPC_ARG_ENABLE_CHANNELZ, options_.channelz ? 1 : 0);  // On by default; costs each call.
   builder.RegisterService(served.sessions.get());
   builder.RegisterService(served.http.get());

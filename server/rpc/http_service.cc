@@ -25,12 +25,12 @@ class SendCall final : public grpc::ServerUnaryReactor, public std::enable_share
     identity_ = admission->identity;
     auto parsed = ParseSendRequest(request, face_.limits, face_.engine.options(), Remaining(context_.deadline()));
     if (!parsed) return FinishWith(ToStatus(parsed.error()));
+    parsed->request.trace = admission->trace;
     const HttpRequest& asked_for = parsed->request;
     const auto access = identity.access().Get();
     if (auto may = access->MayRequest(admission->identity, asked_for.method, asked_for.url); !may)
       return FinishWith(ToStatus(may.error()));
     names_ = std::move(parsed->response_header_names);
-    parsed->request.trace = admission->trace;
     face_.timers.Post(
         [self = shared_from_this(), identity = admission->identity, asked = std::move(parsed->request)]() mutable {
           if (self->cancelled_) return self->End(grpc::Status::CANCELLED);

@@ -52,23 +52,25 @@ Sha256 HashOf(std::string_view text) {
 
 TraceId TraceOf(const grpc::ServerContextBase& context) { return ParseTraceparent(HeaderOf(context, "traceparent")); }
 
+std::unexpected<Failure> Identity::Refused(const grpc::ServerContextBase& context, const Admission& admission,
+                                           Failure why) const {
+  Log(Level::kInfo, "rpc.refused",
+      {{"method", admission.method},
+       {"identity", access_->Get()->IdentityOf(admission.proof).value_or("")},
+       {"reason", Name(why.reason)},
+       LogField::Detail("peer", context.peer()),
+       LogField::Detail("message", why.message),
+       LogField::Detail("trace_id", admission.trace.text())});
+  return std::unexpected(std::move(why));
+}
+
 Result<Admission> Identity::Admit(const grpc::ServerContextBase& context, std::string_view method) const {
   Admission admission{.proof = fixed_.empty() ? ProofOf(context, issuer_) : Proof{.listener = fixed_},
                       .identity = {},
                       .method = method,
                       .trace = TraceOf(context)};
-  const auto access = access_->Get();
-  auto identity = access->Admit(admission.proof, method);
-  if (!identity) {
-    Log(Level::kInfo, "rpc.refused",
-        {{"method", method},
-         {"identity", access->IdentityOf(admission.proof).value_or("")},
-         {"reason", Name(identity.error().reason)},
-         LogField::Detail("peer", context.peer()),
-         LogField::Detail("message", identity.error().message),
-         LogField::Detail("trace_id", admission.trace.text())});
-    return std::unexpected(std::move(identity.error()));
-  }
+  auto identity = access_->Get()->Admit(admission.proof, method);
+  if (!identity) return Refused(context, admission, std::move(identity.error()));
   admission.identity = std::move(*identity);
   return admission;
 }

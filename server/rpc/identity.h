@@ -45,11 +45,15 @@ class Identity {
   // neither. kNotGranted: its policy does not grant the method, one of kMethods. Logs who is refused.
   Result<Admission> Admit(const grpc::ServerContextBase& context, std::string_view method) const;
   const Current<Access>& access() const { return *access_; }
-  bool is_fixed() const { return !fixed_.empty(); }
+  // Of all who come by it; empty: the caller's.
+  const std::string& fixed() const { return fixed_; }
   // For logs.
   std::string name() const { return fixed_.empty() ? "of the caller" : fixed_; }
 
  private:
+  std::unexpected<Failure> Refused(const grpc::ServerContextBase& context, const Admission& admission,
+                                   Failure why) const;
+
   std::string fixed_;
   const Current<Access>* access_;
   JwtIssuer* issuer_;
