@@ -46,6 +46,10 @@ class Validation {
       config.log_level = static_cast<Level>(file.log().level());  // The values are the same; a test compares them.
     }
     if (file.has_reflection()) config.reflection = file.reflection();
+    if (file.has_channelz()) config.channelz = file.channelz();
+    if (config.channelz && !file.listeners().empty() &&
+        std::ranges::all_of(file.listeners(), [](const proto::Listener& each) { return each.identity().empty(); }))
+      errors_.Add("channelz", "is answered by listeners that name an identity; expected one");
     if (file.has_shutdown_timeout()) config.shutdown_timeout = ToDuration(file.shutdown_timeout());
     return config;
   }

@@ -58,6 +58,7 @@ struct Config {
   JournalDirectoryOptions journal_directory;
   Level log_level = Level::kInfo;
   bool reflection = false;
+  bool channelz = false;                                // A listener has an identity.
   std::optional<TcpAddress> admin;                      // On any address, without TLS.
   Duration shutdown_timeout = std::chrono::seconds(5);  // 0: at once.
 

@@ -132,8 +132,9 @@ int Run(const Config& config, const std::string& file) {
   const auto connector = MakeConnector(loop, access, **tls);
   HttpEngine http(*connector, loop, config.limits, config.http, access);
   Streams streams(registry, loop, config.limits, config.flush, access);
-  Gateway::Prepare();
-  Gateway gateway(loop, streams, http, config.limits, {.reflection = config.reflection});
+  const Gateway::Options options{.reflection = config.reflection, .channelz = config.channelz};
+  Gateway::Prepare(options);
+  Gateway gateway(loop, streams, http, config.limits, options);
   std::unique_ptr<JwtIssuer> issuer;
   if (config.jwt) {
     auto opened = JwtIssuer::Open(*config.jwt, loop);

@@ -86,6 +86,11 @@ void WriteToStandardError(std::string_view line) {
 
 }  // namespace
 
+bool LogField::is_empty() const {
+  const auto* text = std::get_if<std::string_view>(&value_);
+  return text != nullptr && text->empty();
+}
+
 void LogField::AppendTo(std::string& line) const {
   line += name_;
   line += '=';
@@ -106,7 +111,10 @@ void Log(Level level, std::string_view event, std::initializer_list<LogField> fi
   std::string text = LevelName(level);
   text += ' ';
   text += event;
+  size_t compared = std::string::npos;
   for (const LogField& field : fields) {
+    if (field.is_detail() && field.is_empty()) continue;
+    if (field.is_detail()) compared = std::min(compared, text.size());
     text += ' ';
     field.AppendTo(text);
   }
@@ -117,9 +125,10 @@ void Log(Level level, std::string_view event, std::initializer_list<LogField> fi
     sink.replacement(time + text);
     return;
   }
-  sink.limit.Came(text, std::chrono::steady_clock::now(), [&time](std::string_view equal, uint64_t suppressed) {
+  const std::string_view same = std::string_view(text).substr(0, compared);
+  sink.limit.Came(same, std::chrono::steady_clock::now(), [&](std::string_view equal, uint64_t suppressed) {
     std::string line = time;
-    line += equal;
+    line += suppressed > 0 ? equal : text;
     if (suppressed > 0) line += " suppressed=" + std::to_string(suppressed);
     line += '\n';
     WriteToStandardError(line);

@@ -2,8 +2,8 @@
 //
 //   2026-11-23T16:00:00.123456Z INFO session.open session=md identity=dev generation=2 message="hello, \"world\""
 //
-// What may be secret is not logged: no payloads, no header values, no query strings; a Secret does not compile as a
-// field.
+// What may be secret is not logged: no payloads, no header values but ids of traces, no query strings; a Secret does
+// not compile as a field.
 #pragma once
 
 #include <concepts>
@@ -35,12 +35,23 @@ class LogField {
   // With a unit: "1.5s", "250us".
   LogField(std::string_view name, Duration value) : name_(name), value_(value) {}
   LogField(std::string_view name, const Secret& value) = delete;
+  // Left out if it is an empty text; behind the other fields. Lines that differ in such fields alone are equal to
+  // base/log_limit: for what is another each time.
+  template <typename T>
+  static LogField Detail(std::string_view name, const T& value) {
+    LogField field(name, value);
+    field.is_detail_ = true;
+    return field;
+  }
+  bool is_detail() const { return is_detail_; }
+  bool is_empty() const;
 
   void AppendTo(std::string& line) const;
 
  private:
   std::string_view name_;
   std::variant<std::string_view, bool, std::int64_t, std::uint64_t, Duration> value_;
+  bool is_detail_ = false;
 };
 
 inline constexpr std::size_t kMaxLogValueBytes = 1024;

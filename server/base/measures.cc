@@ -21,11 +21,20 @@ constexpr std::array<Duration, 13> kOutage = {
     seconds(120),       seconds(300),      seconds(900)};
 static_assert(std::max({kShort.size(), kLong.size(), kOutage.size()}) <= Histogram::kMostBounds);
 
+// gRPC's names of its codes, by number.
+constexpr std::array<std::string_view, kStatusCodes> kCodes = {
+    "OK",        "CANCELLED",      "UNKNOWN",           "INVALID_ARGUMENT",   "DEADLINE_EXCEEDED",
+    "NOT_FOUND", "ALREADY_EXISTS", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION",
+    "ABORTED",   "OUT_OF_RANGE",   "UNIMPLEMENTED",     "INTERNAL",           "UNAVAILABLE",
+    "DATA_LOSS", "UNAUTHENTICATED"};
+
 }  // namespace
 
 std::span<const Duration> ShortSpans() { return kShort; }
 std::span<const Duration> LongSpans() { return kLong; }
 std::span<const Duration> OutageSpans() { return kOutage; }
+
+std::string_view CodeName(int code) { return kCodes[std::min(static_cast<size_t>(code), kStatusCodes - 1)]; }
 
 std::string_view Name(Rpc rpc) {
   static constexpr std::array<std::string_view, kRpcs> kNames = {

@@ -115,6 +115,8 @@ inline constexpr size_t kRpcs = 11;
 // "ListSessions".
 std::string_view Name(Rpc rpc);
 inline constexpr size_t kStatusCodes = 17;
+// "UNAVAILABLE", of gRPC's.
+std::string_view CodeName(int code);
 
 // Any thread.
 class RpcMeasures {

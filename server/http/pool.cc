@@ -122,7 +122,10 @@ void Pool::Dialled(std::list<std::unique_ptr<Dialling>>::iterator dial, Result<O
   } else {
     --around_.totals.connections;
     Log(Level::kWarn, "http.dial",
-        {{"origin", origin_.Origin()}, {"reason", Name(opened.error().reason)}, {"message", opened.error().message}});
+        {{"origin", origin_.Origin()},
+         {"reason", Name(opened.error().reason)},
+         {"message", opened.error().message},
+         LogField::Detail("trace_id", waiting_.empty() ? "" : waiting_.front()->request().trace.text())});
     if (!waiting_.empty()) {
       const auto call = std::move(waiting_.front());
       waiting_.pop_front();

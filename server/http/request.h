@@ -11,6 +11,7 @@
 #include "base/time.h"
 #include "net/connect.h"
 #include "policy/egress.h"
+#include "policy/trace_context.h"
 
 namespace fairlead {
 
@@ -22,6 +23,7 @@ struct HttpRequest {
   Duration timeout = std::chrono::seconds(10);
   Duration max_wait = std::chrono::seconds(1);
   uint64_t max_response_bytes = 0;
+  TraceId trace = {};  // For logs.
 };
 
 struct HttpTiming {

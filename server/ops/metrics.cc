@@ -65,13 +65,6 @@ class Families {
   std::vector<MetricFamily> all_;
 };
 
-// gRPC's names of its codes, by number.
-constexpr std::array<std::string_view, kStatusCodes> kCodes = {
-    "OK",        "CANCELLED",      "UNKNOWN",           "INVALID_ARGUMENT",   "DEADLINE_EXCEEDED",
-    "NOT_FOUND", "ALREADY_EXISTS", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION",
-    "ABORTED",   "OUT_OF_RANGE",   "UNIMPLEMENTED",     "INTERNAL",           "UNAVAILABLE",
-    "DATA_LOSS", "UNAUTHENTICATED"};
-
 std::string Text(std::string_view text) { return std::string(text); }
 
 void AddProcess(Families& families, const ProcessFacts& process) {
@@ -91,8 +84,8 @@ void AddRpcs(Families& families, const RpcMeasures::Values& rpcs) {
   for (size_t rpc = 0; rpc < kRpcs; ++rpc) {
     for (size_t code = 0; code < kStatusCodes; ++code) {
       if (rpcs.ended[rpc][code] == 0 && code != 0) continue;
-      families.Value(rpcs.ended[rpc][code],
-                     {{"rpc", Text(Name(Rpc{static_cast<int>(rpc)}))}, {"code", Text(kCodes[code])}});
+      families.Value(rpcs.ended[rpc][code], {{"rpc", Text(Name(Rpc{static_cast<int>(rpc)}))},
+                                             {"code", Text(CodeName(static_cast<int>(code)))}});
     }
   }
   families.Spans("rpc_seconds", "How long RPCs that are no streams took.");

@@ -3,6 +3,7 @@
 #include <grpcpp/impl/codegen/proto_buffer_reader.h>
 
 #include "base/log.h"
+#include "rpc/rpc_log.h"
 #include "rpc/status.h"
 
 namespace fairlead {
@@ -18,8 +19,9 @@ AttachStream* AttachStream::Begin(const Result<Admission>& admission, Streams& s
     if (auto admitted = stream->streams_.Admit(*stream); !admitted) return stream->End(ToStatus(admitted.error()));
     Streams& all = stream->streams_;
     Channels::Stream& side = *stream;
-    stream->channels_ = std::make_unique<Channels>(stream->admission().identity, all.registry(), all.access(),
-                                                   all.timers(), all.limits(), all.batch(), side);
+    stream->channels_ =
+        std::make_unique<Channels>(stream->admission().identity, all.registry(), all.access(), all.timers(),
+                                   all.limits(), all.batch(), side, stream->admission().trace);
   });
   stream->ReadNext();
   return stream.get();
@@ -116,7 +118,9 @@ void AttachStream::Finished(const Failure* why) {
 
 void AttachStream::Stuck() {
   Log(Level::kWarn, "stream.stuck",
-      {{"peer", context_.peer()}, {"message", "the adapter has read nothing for limits.stuck_write"}});
+      {{"peer", context_.peer()},
+       {"message", "the adapter has read nothing for limits.stuck_write"},
+       LogField::Detail("trace_id", admission().trace.text())});
   context_.TryCancel();  // Finish would wait behind the write; this leads to OnCancel.
 }
 
@@ -144,6 +148,7 @@ void AttachStream::CutOff() {
 void AttachStream::End(grpc::Status status) {
   if (std::exchange(ended_, true)) return;
   streams_.rpcs().StreamEnded(Rpc::kAttach, status.error_code());
+  LogEnd(context_, Rpc::kAttach, admission().identity, status, streams_.timers().Now() - began_);
   streams_.Leave(*this);
   channels_.reset();
   streams_.flusher().Run([self = shared_from_this(), status = std::move(status)] {

@@ -55,6 +55,7 @@ class AttachStream final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc
 
   Streams& streams_;
   grpc::CallbackServerContext& context_;
+  const SteadyTime began_ = streams_.timers().Now();
   std::shared_ptr<AttachStream> self_;
   std::unique_ptr<Channels> channels_;  // Loop only. Null before the stream is admitted and after its end.
   grpc::ByteBuffer incoming_;

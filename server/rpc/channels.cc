@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/log.h"
 #include "rpc/checker.h"
 #include "rpc/events.h"
 #include "rpc/status.h"
@@ -16,13 +17,14 @@ constexpr int kTurn = 64;
 }  // namespace
 
 Channels::Channels(std::string identity, Registry& registry, const Current<Access>& access, Timers& timers,
-                   const Limits& limits, Flush::Batch batch, Stream& stream)
+                   const Limits& limits, Flush::Batch batch, Stream& stream, const TraceId& trace)
     : identity_(std::move(identity)),
       registry_(registry),
       access_(access),
       timers_(timers),
       limits_(limits),
       stream_(stream),
+      trace_(trace),
       flush_(batch),
       flush_timer_(timers.MakeTimer()),
       stuck_timer_(timers.MakeTimer()) {}
@@ -144,6 +146,7 @@ void Channels::Open(uint32_t channel, uint64_t id, const v1::Open& open) {
   if (auto free = CheckFree(channel); !free) return Refuse(channel, id, free.error());
   auto request = ParseOpen(open, limits_);
   if (!request) return Refuse(channel, id, request.error());
+  request->options.trace = trace_;
   auto session = registry_.Open(identity_, request->session, std::move(request->options));
   if (!session) return Refuse(channel, id, session.error());
   const bool is_new = (*session)->IsNew();
@@ -186,6 +189,13 @@ void Channels::Attach(uint32_t channel, uint64_t id, std::shared_ptr<Session> se
 }
 
 void Channels::Refuse(uint32_t channel, uint64_t id, const Failure& failure) {
+  Log(Level::kDebug, "command.refused",
+      {{"identity", identity_},
+       {"channel", channel},
+       {"id", id},
+       {"reason", Name(failure.reason)},
+       {"message", failure.message},
+       LogField::Detail("trace_id", trace_.text())});
   v1::Event event;
   *event.mutable_command_result() = ToProto(channel, 0, 0, CommandResult{id, Outcome::kNotSent, failure});
   Tell(std::move(event));

@@ -41,7 +41,7 @@ class Channels {
   };
 
   Channels(std::string identity, Registry& registry, const Current<Access>& access, Timers& timers,
-           const Limits& limits, Flush::Batch batch, Stream& stream);
+           const Limits& limits, Flush::Batch batch, Stream& stream, const TraceId& trace = {});
   // Detaches all.
   ~Channels();
   Channels(const Channels&) = delete;
@@ -105,6 +105,7 @@ class Channels {
   Timers& timers_;
   const Limits& limits_;
   Stream& stream_;
+  const TraceId trace_;  // Of what the stream opens.
   Flush flush_;
   std::map<uint32_t, std::unique_ptr<Channel>> channels_;
   std::deque<v1::Command> unexecuted_;  // Of messages that were read.

@@ -5,6 +5,7 @@
 #include <grpc/grpc.h>
 #include <grpc/health/v1/health.pb.h>
 #include <grpc/support/log.h>
+#include <grpcpp/ext/channelz_service_plugin.h>
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/health_check_service_interface.h>
 #include <grpcpp/impl/server_builder_option.h>
@@ -18,17 +19,24 @@
 namespace fairlead {
 namespace {
 
-// The reflection library adds itself to every server of a program that is linked with it; this takes it out again.
-class WithoutReflection final : public grpc::ServerBuilderOption {
+// Reflection adds itself to every server of a program that is linked with it, channelz once it is asked for; this takes
+// one out again.
+class Without final : public grpc::ServerBuilderOption {
+ public:
+  explicit Without(const char* plugin) : plugin_(plugin) {}
+
+ private:
   void UpdateArguments(grpc::ChannelArguments* /*arguments*/) override {}
   void UpdatePlugins(std::vector<std::unique_ptr<grpc::ServerBuilderPlugin>>* plugins) override {
-    std::erase_if(*plugins, [](const auto& plugin) { return plugin->name() == "proto_server_reflection"; });
+    std::erase_if(*plugins, [this](const auto& plugin) { return plugin->name() == plugin_; });
   }
+
+  const char* const plugin_;
 };
 
 }  // namespace
 
-void Gateway::Prepare() {
+void Gateway::Prepare(const Options& options) {
   // Its complaints of unreadable requests, which name fields and hold no values, as lines like all others.
   google::protobuf::SetLogHandler([](google::protobuf::LogLevel, const char*, int, const std::string& message) {
     Log(Level::kInfo, "protobuf", {{"message", message}});
@@ -45,6 +53,7 @@ void Gateway::Prepare() {
   absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+  if (options.channelz) grpc::channelz::experimental::InitChannelzService();
   grpc::health::v1::HealthCheckRequest::descriptor();  // Links it in: reflection finds it in the pool of descriptors.
 }
 
@@ -65,7 +74,10 @@ Result<void> Gateway::Serve(std::unique_ptr<Listener> listener, Identity identit
   grpc::ServerBuilder builder;
   served.acceptor = builder.experimental().AddExternalConnectionAcceptor(
       grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD, served.credentials);
-  if (!options_.reflection) builder.SetOption(std::make_unique<WithoutReflection>());
+  if (!options_.reflection) builder.SetOption(std::make_unique<Without>("proto_server_reflection"));
+  // It knows nothing of callers: where they prove themselves it would answer who has not.
+  if (identity.fixed().empty()) builder.SetOption(std::make_unique<Without>("channelz_service"));
+  builder.AddChannelArgument(GRPC_ARG_ENABLE_CHANNELZ, options_.channelz ? 1 : 0);  // On by default; costs each call.
   builder.RegisterService(served.sessions.get());
   builder.RegisterService(served.http.get());
   builder.RegisterService(served.quotas.get());

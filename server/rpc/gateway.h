@@ -22,9 +22,10 @@ class Gateway {
  public:
   struct Options {
     bool reflection = false;
+    bool channelz = false;  // On listeners with an identity of their own.
   };
   // Before any server is built. Process-wide: gRPC keeps these switches in global state.
-  static void Prepare();
+  static void Prepare(const Options& options);
 
   Gateway(Loop& loop, Streams& streams, HttpEngine& http, const Limits& limits, const Options& options)
       : streams_(streams),

@@ -6,6 +6,7 @@
 
 #include "policy/http_request.h"
 #include "rpc/http_requests.h"
+#include "rpc/rpc_log.h"
 #include "rpc/status.h"
 
 namespace fairlead {
@@ -22,8 +23,10 @@ class SendCall final : public grpc::ServerUnaryReactor, public std::enable_share
     self_ = shared_from_this();
     const auto admission = identity.Admit(context_, MethodOf(Rpc::kSend));
     if (!admission) return FinishWith(ToStatus(admission.error()));
+    identity_ = admission->identity;
     auto parsed = ParseSendRequest(request, face_.limits, face_.engine.options(), Remaining(context_.deadline()));
     if (!parsed) return FinishWith(ToStatus(parsed.error()));
+    parsed->request.trace = admission->trace;
     const HttpRequest& asked_for = parsed->request;
     const auto access = identity.access().Get();
     if (auto may = access->MayRequest(admission->identity, asked_for.method, asked_for.url); !may)
@@ -82,7 +85,9 @@ class SendCall final : public grpc::ServerUnaryReactor, public std::enable_share
   }
   // Once, on any thread.
   void FinishWith(const grpc::Status& status) {
-    face_.rpcs.Ended(Rpc::kSend, status.error_code(), face_.timers.Now() - began_);
+    const Duration took = face_.timers.Now() - began_;
+    face_.rpcs.Ended(Rpc::kSend, status.error_code(), took);
+    LogEnd(context_, Rpc::kSend, identity_, status, took);
     Finish(status);
   }
 
@@ -90,6 +95,7 @@ class SendCall final : public grpc::ServerUnaryReactor, public std::enable_share
   const SteadyTime began_ = face_.timers.Now();
   v1::SendResponse& response_;
   grpc::CallbackServerContext& context_;
+  std::string identity_;  // Empty: it was refused.
   std::vector<std::string> names_;
   std::shared_ptr<SendCall> self_;
   // Of the loop.
@@ -104,6 +110,7 @@ grpc::Status NotInThisVersion(const Identity& identity, const grpc::ServerContex
   const auto admission = identity.Admit(context, MethodOf(rpc));
   const grpc::Status status = ToStatus(admission ? NotPossibleYet(MethodOf(rpc)) : admission.error());
   rpcs.StreamEnded(rpc, status.error_code());
+  LogEnd(context, rpc, admission ? admission->identity : "", status, Duration::zero());
   return status;
 }
 

@@ -6,10 +6,18 @@
 #include <iterator>
 #include <string_view>
 
+#include "base/log.h"
 #include "rpc/jwt_issuer.h"
 
 namespace fairlead {
 namespace {
+
+// The value of the one header of this name; empty: there is none, or several.
+std::string_view HeaderOf(const grpc::ServerContextBase& context, const char* name) {
+  const auto [begin, end] = context.client_metadata().equal_range(name);
+  if (begin == end || std::next(begin) != end) return {};
+  return {begin->second.data(), begin->second.size()};
+}
 
 Proof ProofOf(const grpc::ServerContextBase& context, JwtIssuer* issuer) {
   Proof proof;
@@ -20,10 +28,7 @@ Proof ProofOf(const grpc::ServerContextBase& context, JwtIssuer* issuer) {
         proof.names.emplace_back(name.data(), name.size());
     }
   }
-  const auto [begin, end] = context.client_metadata().equal_range("authorization");
-  const bool is_one = begin != end && std::next(begin) == end;
-  const std::string_view token =
-      is_one ? BearerToken({begin->second.data(), begin->second.size()}) : std::string_view();
+  const std::string_view token = BearerToken(HeaderOf(context, "authorization"));
   if (issuer != nullptr && LooksLikeJwt(token)) {
     auto claims = issuer->Verify(token);
     if (claims) {
@@ -45,17 +50,32 @@ Sha256 HashOf(std::string_view text) {
   return hash;
 }
 
+TraceId TraceOf(const grpc::ServerContextBase& context) { return ParseTraceparent(HeaderOf(context, "traceparent")); }
+
+std::unexpected<Failure> Identity::Refused(const grpc::ServerContextBase& context, const Admission& admission,
+                                           Failure why) const {
+  Log(Level::kInfo, "rpc.refused",
+      {{"method", admission.method},
+       {"identity", access_->Get()->IdentityOf(admission.proof).value_or("")},
+       {"reason", Name(why.reason)},
+       LogField::Detail("peer", context.peer()),
+       LogField::Detail("message", why.message),
+       LogField::Detail("trace_id", admission.trace.text())});
+  return std::unexpected(std::move(why));
+}
+
 Result<Admission> Identity::Admit(const grpc::ServerContextBase& context, std::string_view method) const {
   Admission admission{.proof = fixed_.empty() ? ProofOf(context, issuer_) : Proof{.listener = fixed_},
                       .identity = {},
-                      .method = method};
+                      .method = method,
+                      .trace = TraceOf(context)};
   const auto access = access_->Get();
   auto identity = access->Admit(admission.proof, method);
-  if (!identity) return std::unexpected(std::move(identity.error()));
+  if (!identity) return Refused(context, admission, std::move(identity.error()));
   admission.identity = std::move(*identity);
   if (connections_ != nullptr && access->CapOf(admission.identity, Cap::kConnections)) {
     auto claimed = connections_->Claim(listener_, PeerOf(context.peer()), admission.identity, *access);
-    if (!claimed) return std::unexpected(std::move(claimed.error()));
+    if (!claimed) return Refused(context, admission, std::move(claimed.error()));
   }
   return admission;
 }

@@ -12,6 +12,7 @@
 #include "base/current.h"
 #include "base/failure.h"
 #include "policy/access.h"
+#include "policy/trace_context.h"
 #include "rpc/adapter_connections.h"
 
 namespace fairlead {
@@ -21,6 +22,7 @@ struct Admission {
   Proof proof;
   std::string identity;
   std::string_view method;  // One of kMethods.
+  TraceId trace = {};
 };
 
 inline std::optional<Failure> RefusalOf(const Result<Admission>& admission) {
@@ -28,6 +30,9 @@ inline std::optional<Failure> RefusalOf(const Result<Admission>& admission) {
 }
 
 Sha256 HashOf(std::string_view text);
+
+// By its metadata.
+TraceId TraceOf(const grpc::ServerContextBase& context);
 
 class JwtIssuer;
 
@@ -41,7 +46,7 @@ class Identity {
   Identity CountedIn(AdapterConnections& connections, uint64_t listener) const;
 
   // By the connection's certificate if one of its names is known, else by the call's token. kUnauthenticated: by
-  // neither. kNotGranted: its policy does not grant the method, one of kMethods.
+  // neither. kNotGranted: its policy does not grant the method, one of kMethods. Logs who is refused.
   Result<Admission> Admit(const grpc::ServerContextBase& context, std::string_view method) const;
   const Current<Access>& access() const { return *access_; }
   // Of all who come by it; empty: the caller's.
@@ -50,6 +55,9 @@ class Identity {
   std::string name() const { return fixed_.empty() ? "of the caller" : fixed_; }
 
  private:
+  std::unexpected<Failure> Refused(const grpc::ServerContextBase& context, const Admission& admission,
+                                   Failure why) const;
+
   std::string fixed_;
   const Current<Access>* access_;
   JwtIssuer* issuer_;

@@ -5,6 +5,7 @@
 #include "rpc/attach_stream.h"
 #include "rpc/checker.h"
 #include "rpc/events.h"
+#include "rpc/rpc_log.h"
 #include "rpc/status.h"
 #include "rpc/tail_stream.h"
 
@@ -19,6 +20,7 @@ grpc::Status NotInThisVersion(const Identity& identity, const grpc::ServerContex
   const auto admission = identity.Admit(context, MethodOf(rpc));
   const grpc::Status status = ToStatus(admission ? NotPossibleYet(MethodOf(rpc)) : admission.error());
   rpcs.Ended(rpc, status.error_code(), Duration::zero());
+  LogEnd(context, rpc, admission ? admission->identity : "", status, Duration::zero());
   return status;
 }
 
@@ -73,14 +75,14 @@ grpc::ServerUnaryReactor* SessionServiceImpl::CloseSession(grpc::CallbackServerC
 
 grpc::ServerUnaryReactor* SessionServiceImpl::Run(grpc::CallbackServerContext& context, Rpc rpc,
                                                   std::function<void(const std::string& identity, const Call&)> work) {
-  const Call call{context.DefaultReactor(), rpc, streams_.timers().Now()};
+  Call call{.reactor = context.DefaultReactor(), .context = &context, .rpc = rpc, .began = streams_.timers().Now()};
   auto admission = identity_.Admit(context, MethodOf(rpc));
   if (!admission) {
     Finish(call, ToStatus(admission.error()));
     return call.reactor;
   }
-  streams_.timers().Post(
-      [work = std::move(work), identity = std::move(admission->identity), call] { work(identity, call); });
+  call.identity = std::move(admission->identity);
+  streams_.timers().Post([work = std::move(work), call] { work(call.identity, call); });
   return call.reactor;
 }
 
@@ -96,7 +98,9 @@ std::shared_ptr<Session> SessionServiceImpl::Find(const std::string& identity, c
 }
 
 void SessionServiceImpl::Finish(const Call& call, grpc::Status status) {
-  streams_.rpcs().Ended(call.rpc, status.error_code(), streams_.timers().Now() - call.began);
+  const Duration took = streams_.timers().Now() - call.began;
+  streams_.rpcs().Ended(call.rpc, status.error_code(), took);
+  LogEnd(*call.context, call.rpc, call.identity, status, took);
   streams_.flusher().Run([reactor = call.reactor, status = std::move(status)] { reactor->Finish(status); });
 }
 

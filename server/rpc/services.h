@@ -34,8 +34,10 @@ class SessionServiceImpl final : public SessionServiceBase {
  private:
   struct Call {
     grpc::ServerUnaryReactor* reactor;
+    const grpc::CallbackServerContext* context;
     Rpc rpc;
     SteadyTime began;
+    std::string identity = {};  // Empty: it was refused.
   };
   // Runs the call on the loop, as the identity that it comes from; who is nobody, or may not, is refused.
   grpc::ServerUnaryReactor* Run(grpc::CallbackServerContext& context, Rpc rpc,

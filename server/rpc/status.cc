@@ -1,8 +1,10 @@
 #include "rpc/status.h"
 
 #include <google/protobuf/any.pb.h>
+#include <google/protobuf/empty.pb.h>
 #include <google/protobuf/io/coded_stream.h>
 #include <google/protobuf/io/zero_copy_stream_impl_lite.h>
+#include <google/protobuf/unknown_field_set.h>
 #include <google/protobuf/util/time_util.h>
 
 namespace fairlead {
@@ -124,6 +126,19 @@ grpc::StatusCode CodeOf(const Failure& failure) {
 grpc::Status ToStatus(const Failure& failure) {
   const grpc::StatusCode code = CodeOf(failure);
   return grpc::Status(code, failure.message, EncodeRpcStatus(code, failure.message, ToProto(failure)));
+}
+
+Reason ReasonOf(const grpc::Status& status) {
+  google::protobuf::Empty read;  // As a message of which no field is known.
+  google::protobuf::Any any;
+  v1::Failure failure;
+  if (!read.ParseFromString(status.error_details())) return Reason::kUnspecified;
+  const auto& fields = read.GetReflection()->GetUnknownFields(read);
+  const int last = fields.field_count() - 1;
+  const bool readable = last >= 0 && fields.field(last).number() == 3 &&
+                        fields.field(last).type() == google::protobuf::UnknownField::TYPE_LENGTH_DELIMITED &&
+                        any.ParseFromString(fields.field(last).length_delimited()) && any.UnpackTo(&failure);
+  return readable ? static_cast<Reason>(failure.reason()) : Reason::kUnspecified;
 }
 
 }  // namespace fairlead

@@ -23,5 +23,7 @@ inline Failure NotPossibleYet(std::string_view method) {
 
 // With the failure in "grpc-status-details-bin", as google.rpc.Status.
 grpc::Status ToStatus(const Failure& failure);
+// Of such a status; kUnspecified: it is none of ToStatus.
+Reason ReasonOf(const grpc::Status& status);
 
 }  // namespace fairlead

@@ -3,6 +3,7 @@
 #include "rpc/checker.h"
 #include "rpc/events.h"
 #include "rpc/requests.h"
+#include "rpc/rpc_log.h"
 #include "rpc/status.h"
 
 namespace fairlead {
@@ -118,6 +119,7 @@ void TailStream::CutOff() {
 void TailStream::End(grpc::Status status) {
   if (std::exchange(ended_, true)) return;
   streams_.rpcs().StreamEnded(Rpc::kTail, status.error_code());
+  LogEnd(context_, Rpc::kTail, admission().identity, status, streams_.timers().Now() - began_);
   streams_.Leave(*this);
   subscription_.reset();
   streams_.flusher().Run([self = shared_from_this(), status = std::move(status)] { self->Finish(status); });

@@ -50,6 +50,7 @@ class TailStream final : public grpc::ServerWriteReactor<v1::TailResponse>,
   Streams& streams_;
   const v1::TailRequest request_;
   grpc::CallbackServerContext& context_;
+  const SteadyTime began_ = streams_.timers().Now();
   std::shared_ptr<TailStream> self_;
   std::unique_ptr<Subscription> subscription_;  // Loop only.
   v1::TailResponse response_;

@@ -14,6 +14,7 @@
 #include "policy/journal.h"
 #include "policy/setup.h"
 #include "policy/topics.h"
+#include "policy/trace_context.h"
 
 namespace fairlead {
 
@@ -40,6 +41,8 @@ struct SessionOptions {
   Journal::Limits journal;
   // How long it outlives its last subscriber, or its own end; zero: not at all.
   Duration linger = Duration::zero();
+  // Of the stream that opened it, or took it over, last; for logs.
+  TraceId trace = {};
 };
 
 // Whether a name was made for an anonymous session: no adapter may choose such a one.

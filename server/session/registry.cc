@@ -38,7 +38,11 @@ Result<std::shared_ptr<Session>> Registry::Open(const std::string& identity, con
   auto session = std::make_shared<Session>(identity, key.second, id, std::move(options), surroundings_,
                                            [this](Session& gone) { Gone(gone); });
   Log(Level::kInfo, "session.open",
-      {{"session", session->name()}, {"identity", identity}, {"url", session->options().url.Origin()}, {"epoch", id}});
+      {{"session", session->name()},
+       {"identity", identity},
+       {"url", session->options().url.Origin()},
+       {"epoch", id},
+       LogField::Detail("trace_id", session->options().trace.text())});
   sessions_.emplace(std::move(key), session);
   return session;
 }

@@ -78,7 +78,8 @@ void Session::TakeOver(SessionOptions options) {
     std::erase(subscriptions_, former);
     former->Supersede({cause, /*session_closed=*/false});
   }
-  Log(Level::kInfo, "session.takeover", {{"session", name_}, {"identity", identity_}});
+  Log(Level::kInfo, "session.takeover",
+      {{"session", name_}, {"identity", identity_}, LogField::Detail("trace_id", options.trace.text())});
   if (options.dedupe != options_.dedupe) copies_.reset();
   options_ = std::move(options);
   target_ = {options_.url, options_.headers};
@@ -170,13 +171,15 @@ void Session::Announce(const StateChange& change) {
          {"close_code", change.close_code},
          {"attempt", change.attempt},
          {"retry_in", change.retry_in.value_or(Duration::zero())},
-         {"message", change.cause->message}});
+         {"message", change.cause->message},
+         LogField::Detail("trace_id", options_.trace.text())});
   } else {
     Log(Level::kInfo, "session.state",
         {{"session", name_},
          {"identity", identity_},
          {"state", Name(change.state)},
-         {"generation", change.generation}});
+         {"generation", change.generation},
+         LogField::Detail("trace_id", options_.trace.text())});
   }
   Append({.generation = change.generation,
           .time = around_.timers.WallNow(),

@@ -72,6 +72,7 @@ limits: {sessions: 0, journal_bytes: sixteen, no_such_limit: 1}
 flush: {batch_frames: -1}
 log: {level: loud}
 reflection: perhaps
+channelz: 1
 shutdown_timeout: 5
 nonsense: true
 """
@@ -92,6 +93,7 @@ def test_check_config_tells_all_errors_at_once(scratch: Path) -> None:
         "flush.batch_frames",
         "log.level",
         "reflection",
+        "channelz",
         "shutdown_timeout",
         "nonsense",
     ):

@@ -133,6 +133,31 @@ async def test_without_reflection(start_gateway: StartGateway) -> None:
     assert "does not support the reflection API" in await call(gateway, "list", status=1)
 
 
+async def test_channelz(start_gateway: StartGateway) -> None:
+    """From servers through their connections to one of them; reflection describes it."""
+    gateway = start_gateway({"channelz": True})
+    channelz = "grpc.channelz.v1.Channelz"
+    assert {channelz, SERVICE} <= set((await call(gateway, "list")).split())
+    assert f"{channelz}.GetServerSockets" in await call(gateway, "list", channelz)
+
+    async def look(method: str, **request: Any) -> dict[str, Any]:
+        answer: dict[str, Any] = json.loads(await call(gateway, f"-d={json.dumps(request)}", f"{channelz}/{method}"))
+        return answer
+
+    async with fairlead.connect(gateway.grpc) as client:
+        await client.sessions()
+        servers = (await look("GetServers"))["server"]
+        assert len(servers) == 2, "one a listener"
+        calls = [int(server["data"].get("calls_started", 0)) for server in servers]
+        assert calls[0] > 0, "those of grpcurl"
+        assert calls[1] > 0, "those of the client, over TCP"
+        sockets = (await look("GetServerSockets", server_id=servers[1]["ref"]["server_id"]))["socket_ref"]
+        assert len(sockets) == 1
+        socket = (await look("GetSocket", socket_id=sockets[0]["socket_id"]))["socket"]
+        assert socket["data"]["streams_started"] == str(calls[1]), "all came by its one connection"
+        assert sockets[0]["name"].startswith("chttp2 ipv4:127.0.0.1:"), "the client's address"
+
+
 async def test_health(gateway: Gateway) -> None:
     assert json.loads(await call(gateway, "grpc.health.v1.Health/Check")) == {"status": "SERVING"}
     async with grpcurl(gateway, "grpc.health.v1.Health/Watch") as watch:

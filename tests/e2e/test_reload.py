@@ -377,12 +377,15 @@ async def test_what_needs_a_restart_is_told_and_left(start_gateway: StartGateway
     gateway = start_gateway({"limits": {"sessions": 1}})
     gateway.config["limits"] = {"sessions": 2, "streams": 5}
     gateway.config["reflection"] = False
+    gateway.config["channelz"] = True
     gateway.config["listeners"].pop()
     gateway.config["log"] = {"level": "debug"}
     await reload(gateway)
     log = await reload(gateway)
     told = [line.split("field=")[1].split()[0] for line in log.splitlines() if " config.restart " in line]
-    assert told == ["limits.sessions", "limits.streams", "listeners", "reflection"], "each time, by what runs"
+    assert told == ["channelz", "limits.sessions", "limits.streams", "listeners", "reflection"], (
+        "each time, by what runs"
+    )
     async with fairlead.connect(gateway.grpc) as client, client.websocket(f"{exchange.ws}/echo"):
         with pytest.raises(fairlead.LimitReached):
             await client.websocket(f"{exchange.ws}/echo").open()

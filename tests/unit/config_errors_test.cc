@@ -26,7 +26,7 @@ TEST_F(ConfigTest, TellsWhatIsWrong) {
       {"limit: {}", "2: limit: unknown field; did you mean \"limits\"?"},
       {"zzz: 1",
        "2: zzz: unknown field; expected one of listeners, egress, tls, limits, flush, log, reflection, "
-       "shutdown_timeout, http, grants, journal_directory, callers, policies, jwt, admin"},
+       "shutdown_timeout, http, grants, journal_directory, callers, policies, jwt, admin, channelz"},
       {"limits:\n  sesions: 1", "3: limits.sesions: unknown field; did you mean \"sessions\"?"},
       {"log: {levle: info}", "2: log.levle: unknown field; did you mean \"level\"?"},
       {"reflection: true\nreflection: false", "3: reflection: given twice; expected once"},
@@ -275,6 +275,9 @@ TEST_F(ConfigTest, AListenerWithoutAnIdentityNeedsTlsAndCallers) {
       ElementsAre(HasSubstr("has no certificate; expected a PEM file"), HasSubstr("has no key; expected a PEM file"),
                   HasSubstr("client_ca_file: \"/nonexistent.pem\" cannot be read")));
   EXPECT_THAT(Errors(listener + kCaller), ElementsAre());
+  EXPECT_THAT(Errors(listener + kCaller + "channelz: true"),
+              ElementsAre(HasSubstr("4: channelz: is answered by listeners that name an identity; expected one")));
+  EXPECT_THAT(Errors(listener + kCaller + "channelz: false"), ElementsAre());
 }
 
 TEST_F(ConfigTest, CallersAreToldApart) {

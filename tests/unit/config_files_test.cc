@@ -56,6 +56,7 @@ TEST(ConfigFiles, DevelopmentConfigurationLoads) {
   ASSERT_TRUE(config) << config.error().front();
   EXPECT_EQ(config->listeners.size(), 2u);
   EXPECT_TRUE(config->reflection);
+  EXPECT_FALSE(config->channelz);
   const Egress egress(config->egress);
   for (const auto& [url, rule] :
        std::vector<std::pair<std::string, std::string>>{{"ws://localhost:9001/", "loopback"},

@@ -25,6 +25,7 @@ TEST_F(ConfigTest, FillsInDefaults) {
   EXPECT_EQ(config.journal_directory, JournalDirectoryOptions{});
   EXPECT_EQ(config.log_level, Level::kInfo);
   EXPECT_FALSE(config.reflection);
+  EXPECT_FALSE(config.channelz);
   EXPECT_EQ(config.shutdown_timeout, std::chrono::seconds(5));
   EXPECT_FALSE(config.admin);
 }
@@ -108,6 +109,7 @@ journal_directory: { path: run/journals, max_bytes: 27MiB, age: 28h }
 flush: { batch_frames: 17, batch_bytes: 18 }
 log: { level: debug }
 reflection: true
+channelz: true
 shutdown_timeout: 250us
 admin: { address: "[::1]:7072" }
 )";
@@ -193,6 +195,7 @@ TEST_F(ConfigTest, TakesEveryField) {
             (JournalDirectoryOptions{.path = "run/journals", .max_bytes = 27 * kMiB, .age = std::chrono::hours(28)}));
   EXPECT_EQ(config.log_level, Level::kDebug);
   EXPECT_TRUE(config.reflection);
+  EXPECT_TRUE(config.channelz);
   EXPECT_EQ(config.shutdown_timeout, std::chrono::microseconds(250));
   EXPECT_EQ(config.admin->host, "::1");
   EXPECT_EQ(config.admin->port, 7072);

@@ -13,10 +13,13 @@
 #include <type_traits>
 #include <vector>
 
+#include "base/log_limit.h"
+
 namespace fairlead {
 namespace {
 
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 // Collects lines; puts level and sink back.
 class LogTest : public ::testing::Test {
@@ -82,6 +85,16 @@ TEST_F(LogTest, CutsLongValues) {
   EXPECT_EQ(Line(), "INFO e v=\"" + std::string(kMaxLogValueBytes, 'x') + "... (5000 bytes)\"");
 }
 
+TEST_F(LogTest, ADetailThatIsEmptyIsLeftOut) {
+  const std::string trace = "0af7";
+  Log(Level::kInfo, "e",
+      {{"v", ""}, LogField::Detail("took", std::chrono::milliseconds(2)), LogField::Detail("trace_id", trace)});
+  EXPECT_EQ(Line(), "INFO e v=\"\" took=2ms trace_id=0af7");
+  lines_.clear();
+  Log(Level::kInfo, "e", {LogField::Detail("a", std::string()), LogField::Detail("b", ""), LogField::Detail("n", 0)});
+  EXPECT_EQ(Line(), "INFO e n=0");
+}
+
 TEST_F(LogTest, FiltersByLevel) {
   SetLogLevel(Level::kWarn);
   Log(Level::kDebug, "debug");
@@ -110,20 +123,40 @@ TEST_F(LogTest, KeepsLinesOfThreadsApart) {
   EXPECT_TRUE(std::ranges::all_of(lines_, [&](const std::string& line) { return std::regex_match(line, whole); }));
 }
 
-TEST(Log, GoesToStandardErrorAsOneWholeLine) {
+// What `log` writes to standard error.
+template <typename Function>
+std::string Written(const Function& log) {
   int ends[2];
-  ASSERT_EQ(pipe(ends), 0);
+  if (pipe(ends) != 0) return "";
   const int saved = dup(STDERR_FILENO);
   dup2(ends[1], STDERR_FILENO);
-  Log(Level::kError, "fatal", {{"message", "a\nb"}});
+  log();
   dup2(saved, STDERR_FILENO);
   close(saved);
   close(ends[1]);
-  char buffer[256];
+  char buffer[8192];
   const ssize_t size = read(ends[0], buffer, sizeof(buffer));
   close(ends[0]);
-  ASSERT_GT(size, 0);
-  const std::string text(buffer, static_cast<std::size_t>(size));
+  return size > 0 ? std::string(buffer, static_cast<std::size_t>(size)) : "";
+}
+
+TEST(Log, LinesThatDifferInDetailsAreEqual) {
+  constexpr int kMore = 5;
+  const std::string text = Written([] {
+    for (uint64_t i = 0; i < LogLimit::kBurst + kMore; ++i)
+      Log(Level::kError, "flood", {{"who", "a"}, LogField::Detail("trace_id", std::to_string(i))});
+    Log(Level::kError, "flood", {{"who", "b"}, LogField::Detail("trace_id", "x")});
+    std::this_thread::sleep_for(LogLimit::kWindow);  // The limit's own clock.
+    Log(Level::kError, "quiet");
+  });
+  EXPECT_THAT(text, HasSubstr(" ERROR flood who=a trace_id=19\n"));
+  EXPECT_THAT(text, Not(HasSubstr("trace_id=20")));
+  EXPECT_THAT(text, HasSubstr(" ERROR flood who=b trace_id=x\n"));
+  EXPECT_THAT(text, HasSubstr(" ERROR flood who=a suppressed=5\n"));
+}
+
+TEST(Log, GoesToStandardErrorAsOneWholeLine) {
+  const std::string text = Written([] { Log(Level::kError, "fatal", {{"message", "a\nb"}}); });
   EXPECT_THAT(text, HasSubstr(R"( ERROR fatal message="a\nb")"));
   EXPECT_EQ(std::ranges::count(text, '\n'), 1);
   EXPECT_EQ(text.back(), '\n');

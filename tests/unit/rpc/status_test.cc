@@ -45,6 +45,15 @@ TEST(Status, TheDetailsAreAGoogleRpcStatus) {
   EXPECT_EQ(detail.retry_after().seconds(), 1);
   EXPECT_EQ(detail.retry_after().nanos(), 500'000'000);
   EXPECT_EQ(detail.quota_key(), "orders");
+
+  EXPECT_EQ(ReasonOf(status), Reason::kLimitReached);
+}
+
+TEST(Status, OfOthersThereIsNoReason) {
+  EXPECT_EQ(ReasonOf(grpc::Status::OK), Reason::kUnspecified);
+  EXPECT_EQ(ReasonOf(grpc::Status::CANCELLED), Reason::kUnspecified);
+  for (const std::string details : {"garbage", "\x18\x01", "\x1a\x01\x0a", "\x08\x01"})
+    EXPECT_EQ(ReasonOf(grpc::Status(StatusCode::INTERNAL, "", details)), Reason::kUnspecified);
 }
 
 TEST(Status, WithoutRetryAfterNoneIsTold) {
