@@ -160,6 +160,7 @@ class RpcMeasures {
 struct AdapterMeasures {
   uint32_t connections = 0;      // That are open.
   uint64_t refused_limit = 0;    // Connections, because of limits.connections.
+  uint64_t refused_cap = 0;      // Because of policies[].max_connections.
   uint64_t refused_failure = 0;  // Because of the system: no descriptor, no memory.
   // From the read that brought a batch's oldest frame to the write of the batch; what a subscriber is given of the past
   // does not count.

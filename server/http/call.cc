@@ -7,12 +7,12 @@
 #include "policy/http_request.h"
 
 namespace fairlead {
-Call::Call(HttpRequest request, HttpSurroundings& around, HttpUse& of_identity, Done done, Writing writing)
+Call::Call(HttpRequest request, HttpSurroundings& around, HttpUse& of_identity, Done done)
     : request_(std::move(request)),
       around_(around),
       of_identity_(of_identity),
+      most_body_bytes_(around.access.Get()->CapOf(of_identity.identity, Cap::kBodyBytes)),
       done_(std::move(done)),
-      writing_(std::move(writing)),
       arrived_(around.timers.Now()),
       timeout_(around.timers.MakeTimer()),
       counted_bytes_(request_.body.size()),
@@ -50,7 +50,6 @@ void Call::SendOn(Connection& connection, const std::optional<ConnectTimes>& tim
   timing_.pool_wait = around_.timers.Now() - arrived_;
   timing_.connection = times;
   reused_connection_ = connection.used();
-  if (writing_) writing_();
   connection.Send(
       {.head = RequestHead(request_.method, request_.url, request_.headers, request_.body.size()),
        .body = std::move(request_.body),
@@ -74,7 +73,6 @@ void Call::Fail(Failure failure) { Finish(std::unexpected(std::move(failure))); 
 
 void Call::Abandon() {
   done_ = nullptr;
-  writing_ = nullptr;
   if (state_ == State::kDone) return;
   if (connection_ != nullptr) {
     connection_->Cancel(Reason::kUnspecified, "the caller cancelled the request");
@@ -139,11 +137,10 @@ Result<void> Call::Grew(size_t body_bytes) {
                                    "limits.total_body_bytes, " + std::to_string(around_.limits.total_body_bytes) +
                                        ": the bodies of all requests under way fill it"});
   }
-  if (auto room =
-          around_.access.Get()->CheckCap(of_identity_.identity, Cap::kBodyBytes, of_identity_.body_bytes + more);
-      !room) {
-    room.error().phase = Phase::kReplied;
-    return room;
+  if (most_body_bytes_ && of_identity_.body_bytes + more > *most_body_bytes_) {
+    Failure reached = Access::CapReached(of_identity_.identity, Cap::kBodyBytes, *most_body_bytes_);
+    reached.phase = Phase::kReplied;
+    return std::unexpected(std::move(reached));
   }
   around_.totals.body_bytes += more;
   of_identity_.body_bytes += more;

@@ -36,10 +36,8 @@ class Call : public std::enable_shared_from_this<Call> {
  public:
   enum class State { kWaiting, kSent, kDone };
   using Done = std::function<void(Result<HttpResponse>)>;
-  using Writing = std::function<void()>;
 
-  // `writing`, which may be empty, comes before its first byte is written, at most once.
-  Call(HttpRequest request, HttpSurroundings& around, HttpUse& of_identity, Done done, Writing writing = nullptr);
+  Call(HttpRequest request, HttpSurroundings& around, HttpUse& of_identity, Done done);
   ~Call();
   Call(const Call&) = delete;
   Call& operator=(const Call&) = delete;
@@ -68,8 +66,8 @@ class Call : public std::enable_shared_from_this<Call> {
   HttpRequest request_;
   HttpSurroundings& around_;
   HttpUse& of_identity_;
+  const std::optional<uint64_t> most_body_bytes_;  // Of the identity, as of its arrival: a change keeps no answer back.
   Done done_;
-  Writing writing_;
   State state_ = State::kWaiting;
   const SteadyTime arrived_;
   Pool* pool_ = nullptr;              // While it waits.

@@ -37,8 +37,7 @@ Result<void> HttpEngine::Admit(const HttpUse& use, const HttpRequest& request) c
   return access->CheckCap(use.identity, Cap::kBodyBytes, use.body_bytes + request.body.size());
 }
 
-HttpEngine::UnderWay HttpEngine::Send(const std::string& identity, HttpRequest request, Done done,
-                                      Call::Writing writing) {
+HttpEngine::UnderWay HttpEngine::Send(const std::string& identity, HttpRequest request, Done done) {
   HttpUse& use = use_of_.try_emplace(identity, HttpUse{.identity = identity}).first->second;
   if (auto admitted = Admit(use, request); !admitted) {
     ++around_.totals.measures.requests[0];
@@ -46,7 +45,7 @@ HttpEngine::UnderWay HttpEngine::Send(const std::string& identity, HttpRequest r
     return UnderWay(nullptr);
   }
   const TargetUrl url = request.url;
-  auto call = std::make_shared<Call>(std::move(request), around_, use, std::move(done), std::move(writing));
+  auto call = std::make_shared<Call>(std::move(request), around_, use, std::move(done));
   auto& pool = pools_[{identity, url.Origin(), renewals_}];
   if (!pool) pool = std::make_unique<Pool>(identity, url, around_);
   if (auto served = pool->Serve(call); !served) {

@@ -41,9 +41,8 @@ class HttpEngine {
    private:
     std::shared_ptr<Call> call_;
   };
-  // done comes once; it may come from within the call. Nothing is ever sent twice. `writing` comes before, if a byte of
-  // it is written: the exchange may have it from then on.
-  UnderWay Send(const std::string& identity, HttpRequest request, Done done, Call::Writing writing = nullptr);
+  // done comes once; it may come from within the call. Nothing is ever sent twice.
+  UnderWay Send(const std::string& identity, HttpRequest request, Done done);
 
   // Where connections may go has changed: those that there are carry what has been asked for already, and no more.
   void Renew();

@@ -154,6 +154,7 @@ void AddAdapters(Families& families, const Snapshot& snapshot) {
   families.Gauge("connections", "Connections of adapters that are open.").Value(uint64_t{adapters.connections});
   families.Counter("accept_refused_total", "Connections of adapters that were not accepted.")
       .Value(adapters.refused_limit, {{"reason", "limit"}})
+      .Value(adapters.refused_cap, {{"reason", "cap"}})
       .Value(adapters.refused_failure, {{"reason", "failure"}});
   families.Spans("loop_lag_seconds", "How long work that was given to the loop waited for its turn.")
       .Value(snapshot.loop_lag);

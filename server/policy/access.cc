@@ -139,9 +139,13 @@ std::optional<uint64_t> Access::CapOf(std::string_view identity, Cap cap) const 
 Result<void> Access::CheckCap(std::string_view identity, Cap cap, uint64_t value) const {
   const auto most = CapOf(identity, cap);
   if (!most || value <= *most) return {};
+  return std::unexpected(CapReached(identity, cap, *most));
+}
+
+Failure Access::CapReached(std::string_view identity, Cap cap, uint64_t most) {
   const CapField field = FieldOf(cap);
-  return NotSent(Reason::kLimitReached,
-                 "policies[" + std::string(identity) + "]." + field.name + ", " + std::to_string(*most) + field.what);
+  return {Reason::kLimitReached, Phase::kNotSent,
+          "policies[" + std::string(identity) + "]." + field.name + ", " + std::to_string(most) + field.what};
 }
 
 const Policy* Access::PolicyOf(std::string_view identity) const {

@@ -98,6 +98,7 @@ class Access {
   std::optional<uint64_t> CapOf(std::string_view identity, Cap cap) const;
   // Whether the identity may have so much. kLimitReached, with the field and its value.
   Result<void> CheckCap(std::string_view identity, Cap cap, uint64_t value) const;
+  static Failure CapReached(std::string_view identity, Cap cap, uint64_t most);
 
   const AccessRules& rules() const { return rules_; }
 

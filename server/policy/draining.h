@@ -15,14 +15,16 @@ class Draining {
   void Begin(SteadyTime gone_by) { gone_by_ = gone_by; }
   explicit operator bool() const { return gone_by_.has_value(); }
 
-  // Once it has begun. retry_after is until gone_by: the same address may be another gateway's then, never before.
+  // Once it has begun. It says to try again soon: this gateway may be gone long before gone_by.
   Failure Refusal(SteadyTime now) const {
+    const Duration left = *gone_by_ - now;
     return {Reason::kDraining, Phase::kNotSent, "the gateway is shutting down",
-            std::max(*gone_by_ - now, Duration(kLeastWait))};
+            std::clamp(left, Duration(kLeastWait), Duration(kMostWait))};
   }
 
  private:
   static constexpr std::chrono::milliseconds kLeastWait{100};  // Nobody is told to try again at once.
+  static constexpr std::chrono::seconds kMostWait{1};
 
   std::optional<SteadyTime> gone_by_;
 };

@@ -17,31 +17,24 @@ Result<AdapterConnections::Over> AdapterConnections::OpenOf(const std::string& i
 
 AdapterConnections::Over AdapterConnections::Open(uint64_t listener, const std::string& peer) {
   const std::lock_guard lock(mutex_);
-  const Key key{listener, peer};
-  const uint64_t number = ++opened_;
-  // A former one of the same address has ended, even if nobody has seen it yet.
-  if (const auto former = connections_.find(key); former != connections_.end()) {
-    for (const std::string& identity : former->second.identities) Remove(identity);
-  }
-  connections_.insert_or_assign(key, Connection{.number = number, .identities = {}});
-  return [this, key, number] {
+  const auto opened = connections_.emplace(Key{listener, peer}, std::set<std::string>());
+  return [this, opened] {
     const std::lock_guard relock(mutex_);
-    const auto found = connections_.find(key);
-    if (found == connections_.end() || found->second.number != number) return;
-    for (const std::string& identity : found->second.identities) Remove(identity);
-    connections_.erase(found);
+    for (const std::string& identity : opened->second) Remove(identity);
+    connections_.erase(opened);
   };
 }
 
 Result<void> AdapterConnections::Claim(uint64_t listener, const std::string& peer, const std::string& identity,
                                        const Access& access) {
   const std::lock_guard lock(mutex_);
-  const auto found = connections_.find({listener, peer});
-  if (found == connections_.end())
-    return NotSent(Reason::kConnectionLost, "the connection that the call came by is over");
-  if (found->second.identities.contains(identity)) return {};
-  if (auto room = Add(identity, access); !room) return room;
-  found->second.identities.insert(identity);
+  const auto [begin, end] = connections_.equal_range({listener, peer});
+  if (begin == end) return NotSent(Reason::kConnectionLost, "the connection that the call came by is over");
+  for (auto each = begin; each != end; ++each) {
+    if (each->second.contains(identity)) continue;
+    if (auto room = Add(identity, access); !room) return room;
+    each->second.insert(identity);
+  }
   return {};
 }
 

@@ -26,21 +26,17 @@ class AdapterConnections {
   // One whose calls will tell. `listener` is a number of the caller's; `peer` as PeerOf gives it.
   Over Open(uint64_t listener, const std::string& peer);
   // A call of the identity came by this connection, which counts as one of its own from now on, to its end. One may be
-  // several identities'. kLimitReached: it has as many as it may, and this is not one of them.
+  // several identities'. Of connections that cannot be told apart (one peer's address and port, to several addresses of
+  // one listener) each counts. kLimitReached: it has as many as it may, and this is not one of them.
   Result<void> Claim(uint64_t listener, const std::string& peer, const std::string& identity, const Access& access);
 
  private:
   using Key = std::pair<uint64_t, std::string>;
-  struct Connection {
-    uint64_t number;
-    std::set<std::string> identities;
-  };
   Result<void> Add(const std::string& identity, const Access& access);
   void Remove(const std::string& identity);
 
   std::mutex mutex_;
-  uint64_t opened_ = 0;
-  std::map<Key, Connection> connections_;
+  std::multimap<Key, std::set<std::string>> connections_;  // And whose each is.
   std::map<std::string, uint64_t> count_;
 };
 

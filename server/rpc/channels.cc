@@ -401,6 +401,7 @@ void Channels::FinishIfDone() {
   if (!draining_) return stream_.Finished(nullptr);
   Failure why = draining_.Refusal(timers_.Now());
   why.phase = Phase::kUnspecified;  // Much may have been sent through this stream.
+  why.retry_after.reset();          // It was let go of in order, and may go elsewhere at once.
   stream_.Finished(&why);
 }
 

@@ -19,7 +19,7 @@ class Flusher {
   Flusher& operator=(const Flusher&) = delete;
 
   // Any thread. Runs in order. The queue is bounded by its users: a stream has one write, one read and one end under
-  // way at most, and connections have a limit.
+  // way at most. New connections have no such bound, but cost less than their coming.
   void Run(std::function<void()> job);
 
  private:

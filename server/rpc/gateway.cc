@@ -61,7 +61,7 @@ Result<void> Gateway::Serve(std::unique_ptr<Listener> listener, Identity identit
                             const std::optional<ListenerTls>& tls) {
   const uint64_t number = served_.size();
   if (identity.fixed().empty()) identity = identity.CountedIn(connections_, number);
-  Served served;
+  Served served(tls.has_value(), identity);
   served.credentials = grpc::InsecureServerCredentials();
   if (tls) {
     auto credentials = ListenerCredentials(*tls);
@@ -92,7 +92,7 @@ Result<void> Gateway::Serve(std::unique_ptr<Listener> listener, Identity identit
   if (!served.server) return NotSent(Reason::kTlsFailed, "gRPC does not take the listener; its log says why");
   for (const char* service : {v1::SessionService::service_full_name(), v1::HttpService::service_full_name()})
     served.server->GetHealthCheckService()->SetServingStatus(service, true);
-  if (tls) served.inside = served.server->InProcessChannel({});
+  served.inside = served.server->InProcessChannel({});
   served.listener = std::move(listener);
   Log(Level::kInfo, "listener.open",
       {{"address", served.listener->address()}, {"identity", identity.name()}, {"tls", tls ? "yes" : "no"}});
@@ -106,20 +106,19 @@ Result<void> Gateway::Serve(std::unique_ptr<Listener> listener, Identity identit
 
 Result<std::function<void()>> Gateway::Admit(uint64_t listener, const Identity& identity, const std::string& peer) {
   AdapterMeasures& measures = streams_.measures();
-  const auto full = [&measures](Failure failure) {
-    ++measures.refused_limit;
-    return std::unexpected(std::move(failure));
-  };
   if (measures.connections >= limits_.connections) {
-    return full({Reason::kLimitReached, Phase::kNotSent,
-                 "limits.connections, " + std::to_string(limits_.connections) + ", are open"});
+    ++measures.refused_limit;
+    return NotSent(Reason::kLimitReached, "limits.connections, " + std::to_string(limits_.connections) + ", are open");
   }
   AdapterConnections::Over over;
   if (identity.fixed().empty()) {
     over = connections_.Open(listener, peer);
   } else {
     auto opened = connections_.OpenOf(identity.fixed(), *identity.access().Get());
-    if (!opened) return full(std::move(opened.error()));
+    if (!opened) {
+      ++measures.refused_cap;
+      return std::unexpected(std::move(opened.error()));
+    }
     over = std::move(*opened);
   }
   ++measures.connections;
@@ -143,10 +142,11 @@ std::string Gateway::addresses() const {
 void Gateway::CheckServing(std::function<void(std::string)> told) const {
   std::vector<ServedAt> listeners;
   for (const Served& served : served_) {
+    // An identity's cap is no reason not to be ready, and a call would take one of its connections.
+    const bool capped = served.identity.access().Get()->CapOf(served.identity.fixed(), Cap::kConnections).has_value();
     listeners.push_back({.address = served.listener->address(),
                          .is_unix = served.listener->is_unix(),
-                         .tls = served.inside != nullptr,
-                         .inside = served.inside});
+                         .inside = served.tls || capped ? served.inside : nullptr});
   }
   fairlead::CheckServing(listeners, std::move(told));
 }

@@ -50,6 +50,10 @@ class Gateway {
   Result<std::function<void()>> Admit(uint64_t listener, const Identity& identity, const std::string& peer);
 
   struct Served {
+    Served(bool has_tls, Identity its_identity) : tls(has_tls), identity(std::move(its_identity)) {}
+
+    bool tls;
+    Identity identity;
     std::unique_ptr<Listener> listener;
     std::shared_ptr<grpc::ServerCredentials> credentials;
     std::unique_ptr<SessionServiceImpl> sessions;
@@ -57,7 +61,7 @@ class Gateway {
     std::unique_ptr<QuotaServiceImpl> quotas;
     std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> acceptor;
     std::unique_ptr<grpc::Server> server;
-    std::shared_ptr<grpc::Channel> inside;  // With TLS: as of rpc/serving_check.
+    std::shared_ptr<grpc::Channel> inside;  // To this server, without a connection.
   };
 
   Streams& streams_;

@@ -12,6 +12,9 @@
 namespace fairlead {
 namespace {
 
+// "off": the client says that its gRPC tries no call again.
+constexpr const char* kRetries = "fairlead-retries";
+
 // One Send. Kept by itself until gRPC is done with it, and by what is posted.
 class SendCall final : public grpc::ServerUnaryReactor, public std::enable_shared_from_this<SendCall> {
  public:
@@ -32,17 +35,14 @@ class SendCall final : public grpc::ServerUnaryReactor, public std::enable_share
     if (auto may = access->MayRequest(admission->identity, asked_for.method, asked_for.url); !may)
       return FinishWith(ToStatus(may.error()));
     names_ = std::move(parsed->response_header_names);
-    const bool is_safe = IsSafe(asked_for.method);
-    face_.timers.Post([self = shared_from_this(), identity = admission->identity, asked = std::move(parsed->request),
-                       is_safe]() mutable {
-      if (self->cancelled_) return self->End(grpc::Status::CANCELLED);
-      SendCall* const call = self.get();
-      auto under_way = self->face_.engine.Send(
-          identity, std::move(asked), [call](Result<HttpResponse> outcome) { call->Ended(std::move(outcome)); },
-          is_safe ? Call::Writing() : [call] { call->Commit(); });
-      if (!self->ended_) self->under_way_.emplace(std::move(under_way));
-    });
+    const bool may_be_asked_twice = IsSafe(asked_for.method) || HeaderOf(context_, kRetries) == "off";
+    asked_ = std::move(parsed->request);
+    if (may_be_asked_twice) return Pass();
+    // No client of gRPC's tries a call again of which it has seen something: if this process dies with an order, the
+    // next one is not asked for it. So the order waits until its client has been sent something.
+    StartSendInitialMetadata();
   }
+  void OnSendInitialMetadataDone(bool /*ok*/) override { Pass(); }  // If it is not, the call is cancelled, too.
 
   void OnCancel() override {
     face_.timers.Post([self = shared_from_this()] {
@@ -64,11 +64,18 @@ class SendCall final : public grpc::ServerUnaryReactor, public std::enable_share
     return std::chrono::duration_cast<Duration>(deadline - std::chrono::system_clock::now());
   }
 
-  // The loop. No client of gRPC tries a call again of which it has seen something: if this process dies with an order,
-  // the next one is not asked for it. Costs a write of its own, so not for what may be asked twice.
-  void Commit() {
-    face_.flusher.Run([self = shared_from_this()] { self->StartSendInitialMetadata(); });
+  // gRPC's threads.
+  void Pass() {
+    face_.timers.Post([self = shared_from_this()] {
+      if (self->cancelled_) return self->End(grpc::Status::CANCELLED);
+      auto under_way = self->face_.engine.Send(
+          self->identity_, std::move(self->asked_),
+          [call = self.get()](Result<HttpResponse> outcome) { call->Ended(std::move(outcome)); });
+      if (!self->ended_) self->under_way_.emplace(std::move(under_way));
+    });
   }
+
+  // The loop.
   void Ended(Result<HttpResponse> outcome) {
     if (!outcome) {
       // The exchange may have it: a client whose retry policy names this status would have it sent once more.
@@ -96,6 +103,7 @@ class SendCall final : public grpc::ServerUnaryReactor, public std::enable_share
   v1::SendResponse& response_;
   grpc::CallbackServerContext& context_;
   std::string identity_;  // Empty: it was refused.
+  HttpRequest asked_;
   std::vector<std::string> names_;
   std::shared_ptr<SendCall> self_;
   // Of the loop.

@@ -12,13 +12,6 @@
 namespace fairlead {
 namespace {
 
-// The value of the one header of this name; empty: there is none, or several.
-std::string_view HeaderOf(const grpc::ServerContextBase& context, const char* name) {
-  const auto [begin, end] = context.client_metadata().equal_range(name);
-  if (begin == end || std::next(begin) != end) return {};
-  return {begin->second.data(), begin->second.size()};
-}
-
 Proof ProofOf(const grpc::ServerContextBase& context, JwtIssuer* issuer) {
   Proof proof;
   const auto proved = context.auth_context();
@@ -43,6 +36,12 @@ Proof ProofOf(const grpc::ServerContextBase& context, JwtIssuer* issuer) {
 }
 
 }  // namespace
+
+std::string_view HeaderOf(const grpc::ServerContextBase& context, const char* name) {
+  const auto [begin, end] = context.client_metadata().equal_range(name);
+  if (begin == end || std::next(begin) != end) return {};
+  return {begin->second.data(), begin->second.size()};
+}
 
 Sha256 HashOf(std::string_view text) {
   Sha256 hash{};

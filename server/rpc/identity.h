@@ -31,6 +31,8 @@ inline std::optional<Failure> RefusalOf(const Result<Admission>& admission) {
 
 Sha256 HashOf(std::string_view text);
 
+// The value of a call's one header of this name; empty: there is none, or several.
+std::string_view HeaderOf(const grpc::ServerContextBase& context, const char* name);
 // By its metadata.
 TraceId TraceOf(const grpc::ServerContextBase& context);
 

@@ -1,6 +1,7 @@
 #include "rpc/listener.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -34,11 +35,19 @@ class Watched : public std::enable_shared_from_this<Watched> {
   Watched(Loop& loop, int copy, std::function<void()> ended)
       : descriptor_(loop.context().get_executor(), copy), ended_(std::move(ended)) {}
   void Begin() {
-    descriptor_.async_wait(asio::posix::descriptor_base::wait_error,
-                           [self = shared_from_this()](error_code) { self->ended_(); });
+    descriptor_.async_wait(asio::posix::descriptor_base::wait_error, [self = shared_from_this()](error_code error) {
+      // Urgent data wakes it, too.
+      if (!error && !self->HungUp()) return self->Begin();
+      self->ended_();
+    });
   }
 
  private:
+  bool HungUp() {
+    pollfd asked = {.fd = descriptor_.native_handle(), .events = 0, .revents = 0};
+    return poll(&asked, 1, 0) != 0;
+  }
+
   asio::posix::basic_stream_descriptor<Executor> descriptor_;
   std::function<void()> ended_;
 };

@@ -10,6 +10,7 @@
 #include <grpcpp/support/channel_arguments.h>
 #include <netdb.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -64,7 +65,24 @@ std::string Reachable(const std::string& address) {
 }
 
 // Empty: it takes connections. To an address of this machine: it is accepted or refused at once.
-std::string Connects(const std::string& address) {
+std::string Connects(const sockaddr* address, socklen_t bytes) {
+  const int probe = socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  const bool connected = probe >= 0 &&
+                         setsockopt(probe, SOL_SOCKET, SO_SNDTIMEO, &kConnectTime, sizeof(kConnectTime)) == 0 &&
+                         connect(probe, address, bytes) == 0;
+  const std::string why_not = connected ? "" : std::strerror(errno);
+  if (probe >= 0) close(probe);
+  return why_not;
+}
+
+std::string ConnectsUnix(const std::string& path) {
+  sockaddr_un address = {};
+  address.sun_family = AF_UNIX;
+  path.copy(address.sun_path, sizeof(address.sun_path) - 1);
+  return Connects(reinterpret_cast<const sockaddr*>(&address), sizeof(address));
+}
+
+std::string ConnectsTcp(const std::string& address) {
   const std::string reachable = Reachable(address);
   const size_t colon = reachable.rfind(':');
   std::string host = reachable.substr(0, colon);
@@ -74,11 +92,7 @@ std::string Connects(const std::string& address) {
   hints.ai_socktype = SOCK_STREAM;
   addrinfo* found = nullptr;
   if (getaddrinfo(host.c_str(), reachable.c_str() + colon + 1, &hints, &found) != 0) return "not an address";
-  const int probe = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  bool connected = probe >= 0 && setsockopt(probe, SOL_SOCKET, SO_SNDTIMEO, &kConnectTime, sizeof(kConnectTime)) == 0 &&
-                   connect(probe, found->ai_addr, found->ai_addrlen) == 0;
-  const std::string why_not = connected ? "" : std::strerror(errno);
-  if (probe >= 0) close(probe);
+  const std::string why_not = Connects(found->ai_addr, found->ai_addrlen);
   freeaddrinfo(found);
   return why_not;
 }
@@ -96,7 +110,8 @@ std::shared_ptr<grpc::Channel> ChannelTo(const ServedAt& listener) {
 std::string WhyNot(const Question& asked, const grpc::Status& status) {
   if (!status.ok()) return "health does not answer: " + status.error_message();
   if (asked.response.status() != HealthCheckResponse::SERVING) return "health says NOT_SERVING";
-  return asked.listener.tls ? Connects(asked.listener.address) : "";
+  if (!asked.listener.inside) return "";
+  return asked.listener.is_unix ? ConnectsUnix(asked.listener.address) : ConnectsTcp(asked.listener.address);
 }
 
 }  // namespace

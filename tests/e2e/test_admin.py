@@ -6,10 +6,12 @@ import os
 import random
 import re
 import signal
+from pathlib import Path
 
 import pytest
 import yaml
 
+import fairlead
 from fairlead.v1.session_pb2 import ListSessionsRequest, Open, Target
 from tests.e2e.admin_port import ADMIN, admin_of, converse, get
 from tests.e2e.attach import Attachment, connected, sessions_of
@@ -30,6 +32,17 @@ async def becomes_ready(gateway: Gateway) -> None:
         return (await get(gateway, "/readyz")).status == 200
 
     await eventually(ready, "/readyz says 200")
+
+
+async def test_ready_whoever_has_all_the_connections_that_it_may(start_gateway: StartGateway, scratch: Path) -> None:
+    policy = {"identity": "desk", "methods": ["*"], "max_connections": 1}
+    for listener in ({"unix": {"path": str(scratch / "desk.sock")}}, {"tcp": {"host": "127.0.0.1"}}):
+        gateway = start_gateway({**ADMIN, "listeners": [{"identity": "desk", **listener}], "policies": [policy]})
+        address = gateway.grpc if "tcp" in listener else f"unix:{scratch}/desk.sock"
+        async with fairlead.connect(address) as client:
+            assert await client.sessions() == []
+            assert (await get(gateway, "/readyz")).text == "ok\n"
+        gateway.stop()
 
 
 def test_ready_line_tells_it_behind_the_listeners(watched: Gateway) -> None:

@@ -196,6 +196,22 @@ async def test_limit_of_connections(start_gateway: StartGateway) -> None:
         assert await late.sessions() == []
 
 
+async def test_urgent_data_frees_no_place(start_gateway: StartGateway) -> None:
+    """One byte of it looks like the end of a connection to who asks in the wrong way."""
+    gateway = start_gateway({"limits": {"connections": 2}})
+    host, port = gateway.grpc.rsplit(":", 1)
+    urgent = [socket.create_connection((host, int(port)), timeout=PATIENCE_S) for _ in range(2)]
+    for each in urgent:
+        each.send(b"!", socket.MSG_OOB)
+    with socket.create_connection((host, int(port)), timeout=PATIENCE_S) as third:
+        assert third.recv(100) == b"", "it is refused"
+    assert gateway.log.count("limits.connections, 2, are open") == 1
+    for each in urgent:
+        each.close()
+    async with fairlead.connect(gateway.grpc, connect_timeout=PATIENCE_S) as late:
+        assert await late.sessions() == []
+
+
 async def test_a_flood_of_equal_log_lines_is_summed_up(start_gateway: StartGateway) -> None:
     gateway = start_gateway({"limits": {"connections": 1}})
     host, port = gateway.grpc.rsplit(":", 1)

@@ -218,6 +218,7 @@ async def test_versions(talkative: Gateway, channel: grpc.aio.Channel, version: 
     await line(talkative, "rpc.end", f"trace_id={trace}")
 
 
+@pytest.mark.plain
 async def test_what_is_malformed_is_as_if_it_was_not_there(
     talkative: Gateway, channel: grpc.aio.Channel, exchange: Exchange
 ) -> None:

@@ -2,16 +2,19 @@
 
 import asyncio
 import json
+from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
 
 import fairlead
+from fairlead.v1.http_pb2 import SendRequest, SendResponse
 from tests.e2e.attach import status_of
 from tests.e2e.conftest import StartGateway
-from tests.e2e.http_calls import Failed, ask, asking, begin
-from tests.e2e.processes import Exchange, Gateway, eventually
+from tests.e2e.http_calls import SEND, Failed, ask, asking, begin
+from tests.e2e.http_peer import Wire, http_peer
+from tests.e2e.processes import LOOPBACK, PATIENCE_S, Exchange, Gateway, eventually
 
 EVERY_CODE = [
     code.name for code in grpc.StatusCode if code not in (grpc.StatusCode.OK, grpc.StatusCode.INVALID_ARGUMENT)
@@ -57,6 +60,7 @@ async def order(address: str, exchange: Exchange, codes: list[str], end: str) ->
 
 
 ORDERS = 10
+DEATHS = 15
 AT_ONCE = fairlead.Reconnect(initial_backoff=0.01, max_backoff=0.01)
 UNKNOWN_ENDS = {
     "reset": ("UNKNOWN", "CONNECTION_LOST", "SENT_NO_REPLY"),
@@ -133,6 +137,64 @@ async def test_case_35_a_retry_policy_sends_no_order_to_the_next_gateway(
         status = await sending
     assert await placed(exchange) == {"one": 1}
     assert (status.code, status.failure) == (grpc.StatusCode.UNAVAILABLE, None)
+
+
+@pytest.mark.plain
+async def test_case_35_a_gateway_that_dies_at_the_first_byte_of_an_order(scratch: Path) -> None:
+    """The same as early as can be: it is killed when the exchange has read the first byte. Another one is there."""
+    read: list[str] = []
+    victim: list[Gateway] = []
+
+    async def converse(wire: Wire) -> None:
+        first = await wire.take(1)
+        if victim:
+            victim.pop().kill()
+        read.append(bytes(first).decode())
+        await wire.take(1 << 20)
+
+    gateways = []
+    for name in ("first", "other"):
+        (scratch / name).mkdir()
+        listeners = [{"identity": "tests", "tcp": {"host": "127.0.0.1"}}]
+        gateways.append(Gateway(scratch / name, {"listeners": listeners, "egress": {"rules": [LOOPBACK]}}))
+    gateway, other = gateways
+    other.start()
+    async with http_peer(converse) as server:
+        for number in range(DEATHS):
+            gateway.start()
+            victim.append(gateway)
+            address = f"ipv4:{gateway.grpc},{other.grpc}"
+            async with grpc.aio.insecure_channel(address, eager("UNAVAILABLE", pause=0.05)) as channel:
+                status = await status_of(begin(channel, asking(f"{server.url}/{number}", "POST", timeout=1, body=b"x")))
+                assert status.code is grpc.StatusCode.UNAVAILABLE
+                assert status.failure is None
+            assert not victim, "it has died with the order"
+            assert len(read) == number + 1, "and nobody has sent it again"
+
+
+async def test_what_may_be_asked_twice_waits_for_nothing(gateway: Gateway, exchange: Exchange) -> None:
+    """Initial metadata comes early for an order, unless its client says that it never tries again; else at the end."""
+    await exchange.http_fault("never_answer", count=100)
+    for method, retries, early in (("POST", "", True), ("POST", "on", True), ("POST", "off", False), ("GET", "", False)):
+        async with grpc.aio.insecure_channel(gateway.address) as channel:
+            metadata = (("fairlead-retries", retries),) if retries else ()
+            request = SendRequest(request=asking(f"{exchange.http}/order?tag={method}-{retries}", method))
+            # As if it had many responses: of a call with one, grpc.aio tells nothing before its end.
+            send = channel.unary_stream(SEND, SendRequest.SerializeToString, SendResponse.FromString)
+            call = send(request, metadata=metadata)
+            told = asyncio.ensure_future(call.initial_metadata())
+            if early:
+                await asyncio.wait_for(told, PATIENCE_S)
+                call.cancel()
+                continue
+
+            async def arrived(tag: str = f"{method}-{retries}") -> bool:
+                return len(await exchange.http_requests(f"tag={tag}")) == 1
+
+            await eventually(arrived, "the exchange has it")
+            assert not told.done(), f"{method} {retries}"
+            call.cancel()
+            await asyncio.gather(told, return_exceptions=True)
 
 
 async def test_case_35_a_session_sends_no_order_twice(gateway: Gateway, exchange: Exchange) -> None:

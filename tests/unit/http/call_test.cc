@@ -55,27 +55,6 @@ TEST(Call, SendsWhatWasAsked) {
   bed.ExpectNothingLeft();
 }
 
-TEST(Call, TellsThatItIsWritten) {
-  HttpTestbed bed;
-  bed.connector.accepts = false;
-  Asked& asked = bed.Sent(PostApi("order"));
-  EXPECT_FALSE(asked.writing()) << "there is no connection yet";
-  bed.connector.Accept();
-  bed.time.Settle();
-  EXPECT_TRUE(asked.writing());
-  EXPECT_EQ(asked.Told(), "nothing yet");
-  bed.Answer(bed.peer());
-  bed.connector.accepts = false;
-  bed.peer().End();
-  bed.time.Settle();
-  Asked& refused = bed.Sent(PostApi("order"));
-  bed.connector.Refuse();
-  bed.time.Settle();
-  EXPECT_EQ(refused.Told(), "CONNECT_FAILED NOT_SENT");
-  EXPECT_FALSE(refused.writing());
-  bed.ExpectNothingLeft();
-}
-
 TEST(Call, TimesOutInEveryState) {
   struct Case {
     const char* state;

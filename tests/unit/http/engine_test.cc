@@ -141,7 +141,7 @@ TEST(HttpEngine, DrainsWhenTheLastRequestIsOver) {
   bed.engine().Drain(bed.time.Now() + 5s, [&] { drained = true; });
   Asked& late = bed.Ask(GetApi());
   EXPECT_EQ(late.Told(), "DRAINING NOT_SENT");
-  EXPECT_EQ(late.outcome().error().retry_after, 5s);
+  EXPECT_EQ(late.outcome().error().retry_after, 1s);
   bed.asked().back()->Drop();
   bed.time.Settle();
   EXPECT_FALSE(drained);
@@ -247,6 +247,16 @@ TEST(HttpEngine, BodiesOfOneIdentityHaveACap) {
   first.Drop();
   bed.Answer(bed.peer(2), Ok(std::string(600, 'y')));
   EXPECT_EQ(second.Told(), "200 " + std::string(600, 'y'));
+  bed.ExpectNothingLeft();
+}
+
+TEST(HttpEngine, ALoweredCapKeepsNoAnswerBack) {
+  HttpTestbed bed;
+  bed.access.Set(Access({.policies = {{.identity = "dev", .max_body_bytes = 1000}}}));
+  Asked& order = bed.Sent(PostApi(std::string(600, 'x')));
+  bed.access.Set(Access({.policies = {{.identity = "dev", .max_body_bytes = 100}}}));
+  bed.Answer(bed.peer());
+  EXPECT_EQ(order.Told(), "200 ok") << "it takes no more than the order did";
   bed.ExpectNothingLeft();
 }
 

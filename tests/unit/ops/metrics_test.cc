@@ -62,6 +62,7 @@ TEST(Metrics, EachMeasureHasItsPlace) {
   snapshot.http.measures.requests = {30, 31, 32, 33, 34, 35};
   snapshot.adapters.connections = 40;
   snapshot.adapters.refused_limit = 41;
+  snapshot.adapters.refused_cap = 43;
   snapshot.adapters.refused_failure = 42;
   RpcMeasures rpcs;
   rpcs.StreamBegan(Rpc::kAttach);
@@ -100,6 +101,7 @@ TEST(Metrics, EachMeasureHasItsPlace) {
                            "http_requests_total{class=\"5xx\"} 35",
                            "connections 40",
                            "accept_refused_total{reason=\"limit\"} 41",
+                           "accept_refused_total{reason=\"cap\"} 43",
                            "accept_refused_total{reason=\"failure\"} 42",
                            "streams{rpc=\"Attach\"} 1",
                            "streams{rpc=\"Tail\"} 0",

@@ -14,10 +14,16 @@ TEST(Draining, RefusesUntilTheProcessIsGone) {
   EXPECT_FALSE(draining);
   draining.Begin(begin + 5s);
   ASSERT_TRUE(draining);
-  const Failure refusal = draining.Refusal(begin + 2s);
+  const Failure refusal = draining.Refusal(begin + 4500ms);
   EXPECT_EQ(refusal.reason, Reason::kDraining);
   EXPECT_EQ(refusal.phase, Phase::kNotSent);
-  EXPECT_EQ(refusal.retry_after, 3s);
+  EXPECT_EQ(refusal.retry_after, 500ms);
+}
+
+TEST(Draining, NobodyIsToldToWaitForLong) {
+  Draining draining;
+  draining.Begin(SteadyTime(1h));
+  EXPECT_EQ(draining.Refusal(SteadyTime(1h) - 30s).retry_after, 1s) << "it ends as soon as all are gone";
 }
 
 TEST(Draining, NobodyIsToldToComeBackAtOnce) {

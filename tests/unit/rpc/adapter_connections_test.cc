@@ -58,12 +58,23 @@ TEST_F(Connections, AnAddressThatIsUsedAgainIsAnotherConnection) {
   EXPECT_EQ(Claim("a", "md"), "yes");
   const auto next = connections_.Open(0, "a");  // Before anybody has seen the end of the former.
   EXPECT_EQ(Claim("a", "md"), "yes");
+  const auto b = connections_.Open(0, "b");
+  EXPECT_EQ(Claim("b", "md"), "LIMIT_REACHED") << "both count while both may be there";
   former();
   EXPECT_EQ(Claim("a", "md"), "yes") << "the end of the former is not that of the next";
-  const auto b = connections_.Open(0, "b");
-  EXPECT_EQ(Claim("b", "md"), "yes") << "the former counts no more";
+  EXPECT_EQ(Claim("b", "md"), "yes");
   next();
   EXPECT_EQ(Claim("a", "md"), "CONNECTION_LOST");
+}
+
+// A listener on all addresses: one peer may use its port for each of them.
+TEST_F(Connections, ThatCannotBeToldApartCountEach) {
+  const auto first = connections_.Open(0, "a");
+  const auto second = connections_.Open(0, "a");
+  const auto third = connections_.Open(0, "a");
+  EXPECT_EQ(Claim("a", "md"), "LIMIT_REACHED");
+  third();
+  EXPECT_EQ(Claim("a", "md"), "yes");
 }
 
 TEST_F(Connections, OfAListenersIdentityCountFromTheirBeginning) {
