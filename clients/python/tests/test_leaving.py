@@ -14,7 +14,7 @@ import fairlead
 from fairlead._dial import Connection
 from fairlead.v1 import http_pb2
 from tests.fake_gateway import PATIENCE_S, FakeGateway, Stream
-from tests.fleet import NEVER, until
+from tests.fleet import NEVER, SOON, until
 
 Leave = Callable[[fairlead.Gateway], Coroutine[Any, Any, None]]
 WAYS: list[Leave] = [fairlead.Gateway.aclose, lambda gateway: gateway.__aexit__(None, None, None)]
@@ -165,3 +165,35 @@ async def test_leaving_again_waits_for_what_was_left(fake: FakeGateway) -> None:
         if not in_time:
             break
     assert not in_time
+
+
+async def test_an_end_that_takes_long_is_waited_for_and_not_cut(
+    fake: FakeGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By another aclose(), which is cancelled, too, and by who enters again."""
+    may_close = asyncio.Event()
+    closed: list[Connection] = []
+    close = Connection.close
+
+    async def slowly(connection: Connection) -> None:
+        await may_close.wait()
+        await close(connection)
+        closed.append(connection)
+
+    monkeypatch.setattr(Connection, "close", slowly)
+    gateway = fairlead.connect(fake.address)
+    await gateway.__aenter__()
+    connection = gateway._shards.links[0].connection
+    await fake.stream()
+    for turns in (3, 1, 3):
+        assert await cancelled_after(turns, gateway.aclose())
+    entering = asyncio.create_task(gateway.__aenter__())
+    # Were it not to wait it would be connected by now, and cut off when the end comes.
+    await asyncio.wait([entering], timeout=SOON)
+    assert not entering.done()
+    may_close.set()
+    await entering
+    assert closed == [connection]
+    assert await gateway.sessions() == []
+    await gateway.aclose()
+    assert not left()
