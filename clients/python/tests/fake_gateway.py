@@ -150,8 +150,10 @@ class Stream:
 class HttpCall:
     """One HttpService.Send, from the gateway's side."""
 
-    def __init__(self, request: http_pb2.HttpRequest, time_left: float) -> None:
+    def __init__(self, request: http_pb2.HttpRequest, time_left: float, retries: list[str]) -> None:
         self.request = request
+        self.retries = retries
+        """What it says about them, in its metadata."""
         self.time_left = time_left
         """Seconds until the RPC's deadline, as it arrived."""
         self.cancelled = asyncio.Event()
@@ -222,7 +224,8 @@ class FakeGateway(session_pb2_grpc.SessionServiceServicer, http_pb2_grpc.HttpSer
 
     async def Send(self, request: http_pb2.SendRequest, context: Any) -> http_pb2.SendResponse:  # noqa: N802
         self._note("Send", context)
-        call = HttpCall(request.request, context.time_remaining())
+        retries = [value for key, value in context.invocation_metadata() if key == "fairlead-retries"]
+        call = HttpCall(request.request, context.time_remaining(), retries)
         self._calls.put_nowait(call)
         try:
             return http_pb2.SendResponse(response=await call.outcome)

@@ -11,8 +11,9 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 import fairlead
-from fairlead._dial import Dial
+from fairlead._dial import Connection, Dial
 from fairlead._link import Link
+from fairlead._proof import Proof
 from fairlead.v1 import session_pb2 as pb
 from fairlead.v1 import types_pb2
 from tests.fake_gateway import PATIENCE_S, FakeGateway, Stream, ended, frames, result
@@ -176,6 +177,24 @@ async def test_entering_that_is_cancelled_at_the_last_moment_leaves_nothing(fake
         await entering
     check_no_task_is_left()
     assert not gateway.attached
+
+
+async def test_whatever_ends_an_attempt_closes_its_connection(
+    fake: FakeGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[Connection] = []
+    close = Connection.close
+
+    async def note(connection: Connection) -> None:
+        closed.append(connection)
+        await close(connection)
+
+    monkeypatch.setattr(Connection, "close", note)
+    # gRPC refuses these on a channel without TLS, in its own way.
+    monkeypatch.setattr(Proof, "show", lambda _: grpc.access_token_call_credentials("x"))
+    with pytest.raises(grpc.aio.UsageError):
+        await Dial(fake.address, None, ()).connect(PATIENCE_S)
+    assert len(closed) == 1
 
 
 async def test_a_cancellation_that_grpc_swallows_is_not_lost(socket: str) -> None:

@@ -1,6 +1,7 @@
 """HTTP requests: what travels to the gateway, what comes back, and every way to fail."""
 
 import asyncio
+import json
 import math
 import pickle
 from collections.abc import Callable, Coroutine, Sequence
@@ -60,6 +61,31 @@ async def test_a_plain_get_carries_nothing_but_itself(fake: FakeGateway, gateway
     request, reply = await ask(fake, gateway.http.get(URL), body=b"now")
     assert request == pb.HttpRequest(method="GET", url=URL, timeout=Duration(seconds=10))
     assert (reply.status, reply.body, reply.ok) == (200, b"now", True)
+
+
+async def test_every_send_says_that_nothing_is_retried(fake: FakeGateway, gateway: fairlead.Gateway) -> None:
+    """Else the gateway would see to it, at a cost."""
+    for send in (gateway.http.get, gateway.http.post):
+        asking = asyncio.create_task(send(URL))
+        call = await fake.http_call()
+        assert call.retries == ["off"]
+        call.reply()
+        await asking
+
+
+async def test_no_option_has_grpc_retry_a_send(fake: FakeGateway) -> None:
+    retry = {"maxAttempts": 2, "initialBackoff": "0.01s", "maxBackoff": "0.01s", "backoffMultiplier": 1}
+    config = {"methodConfig": [{"name": [{}], "retryPolicy": {**retry, "retryableStatusCodes": ["UNAVAILABLE"]}}]}
+    options: list[tuple[str, int | str]] = [("grpc.enable_retries", 1), ("grpc.service_config", json.dumps(config))]
+    async with fairlead.connect(fake.address, options=options) as gateway:
+        asking = asyncio.create_task(gateway.http.post(URL))
+        (await fake.http_call()).refuse(grpc.StatusCode.UNAVAILABLE, None)
+        again = asyncio.create_task(fake.http_call())
+        await asyncio.wait([asking, again], return_when=asyncio.FIRST_COMPLETED)
+        again.cancel()
+        with pytest.raises(fairlead.OutcomeUnknown):
+            await asking
+        assert again.cancelled() or not again.done()
 
 
 async def test_each_method_has_its_name(fake: FakeGateway, gateway: fairlead.Gateway) -> None:

@@ -283,7 +283,41 @@ async def test_a_function_that_makes_tokens_does_not_have_a_refused_client_try_f
         with pytest.raises(fairlead.PermissionDenied) as error:
             await read_to_the_end(session)
         assert error.value.reason is fairlead.Reason.UNAUTHENTICATED
-        assert [method for method, _ in fake.authorizations] == ["ListSessions"]
+        # The attempt, and one with what was the next token by then.
+        assert [method for method, _ in fake.authorizations] == ["ListSessions"] * 2
+
+
+async def test_an_attempt_whose_token_is_replaced_meanwhile_is_made_once_more(
+    socket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When it comes back, and when it is entered."""
+    source = Source("first")
+    unknown = types_pb2.Failure(reason=types_pb2.REASON_UNAUTHENTICATED)
+    refuse = FakeGateway._maybe_refuse
+
+    async def only_the_next(fake: FakeGateway, context: Any) -> None:
+        """Know the next token alone, which comes while the one before is looked at."""
+        source.now = "second"
+        shown = fake.authorizations[-1][1]
+        fake.refusal = None if shown == ["Bearer second"] else (grpc.StatusCode.UNAUTHENTICATED, unknown)
+        await refuse(fake, context)
+
+    async with connected(socket, source) as (fake, gateway):
+        stream, session = await opened(fake, gateway)
+        fake.authorizations.clear()
+        monkeypatch.setattr(FakeGateway, "_maybe_refuse", only_the_next)
+        shown = [("ListSessions", ["Bearer first"]), ("ListSessions", ["Bearer second"]), ("Attach", ["Bearer second"])]
+        stream.end()
+        stream = await fake.stream()
+        command = await stream.expect("open")
+        stream.say(attached(command.channel, "RESUMED", head_sequence=3), frames(command.channel, 4, [b"on"]))
+        assert [frame.payload async for frame in take_one(session)] == [b"on"]
+        assert fake.authorizations == shown
+        fake.authorizations.clear()
+        source.now = "first"
+        async with fairlead.connect(fake.address, credentials=local(), token=source):
+            await fake.stream()
+        assert fake.authorizations == shown
 
 
 async def test_what_else_the_gateway_forbids_is_final_whatever_the_token(socket: str) -> None:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, cast
 import grpc
 
 from fairlead._cancellation import raise_if_cancelled
-from fairlead._proof import NoToken, Proof
-from fairlead.errors import Failure, FairleadError, GatewayUnavailable, error_of_rpc
+from fairlead._proof import UNPROVEN, NoToken, Proof
+from fairlead.errors import Failure, FairleadError, GatewayUnavailable, PermissionDenied, error_of_rpc
 from fairlead.v1 import http_pb2, http_pb2_grpc, session_pb2_grpc
 from fairlead.v1 import session_pb2 as pb
 from fairlead.v1.enums import Phase
@@ -37,11 +37,16 @@ _OPTIONS: ChannelOptions = (
     ("grpc.http2.bdp_probe", 0),
     # Each attempt dials by itself; gRPC would share its own, longer, pauses among channels to one address.
     ("grpc.use_local_subchannel_pool", 1),
-    # A send that is retried behind our back could be written twice.
-    ("grpc.enable_retries", 0),
     # A proxy for exchanges is no way to the gateway.
     ("grpc.enable_http_proxy", 0),
 )
+# Behind the user's options, which override the others.
+_FIXED: ChannelOptions = (
+    # A send that is retried behind our back could be written twice.
+    ("grpc.enable_retries", 0),
+)
+# Says so of each Send: else the gateway sees to it that gRPC retries none, at the cost of a write.
+_NO_RETRIES = grpc.aio.Metadata(("fairlead-retries", "off"))
 
 _NOTHING = Proof(None)
 
@@ -57,7 +62,8 @@ class Connection:
         self._channel = channel
         self._send = cast("HttpServiceAsyncStub", http_pb2_grpc.HttpServiceStub(channel)).Send
         self._requests = 0
-        self._unused: asyncio.Event | None = None
+        self._unused = asyncio.Event()
+        self._leaving = False
 
     @property
     def outdated(self) -> bool:
@@ -80,10 +86,10 @@ class Connection:
         """
         self._requests += 1
         try:
-            return await self._send(request, timeout=timeout, credentials=self.proof.show())
+            return await self._send(request, timeout=timeout, metadata=_NO_RETRIES, credentials=self.proof.show())
         finally:
             self._requests -= 1
-            if self._unused is not None and not self._requests:
+            if self._leaving and not self._requests:
                 self._unused.set()
 
     async def close(self) -> None:
@@ -93,14 +99,18 @@ class Connection:
     async def close_unused(self) -> None:
         """End the connection when the last request in flight has ended, at its deadline at the latest.
 
-        To be called when no more begin. Cancelling it ends the connection at once.
+        To be called when no more begin. Cancelling it ends the connection at once, if it has begun; drop() always.
         """
-        self._unused = asyncio.Event()
+        self._leaving = True
         try:
             if self._requests:
                 await self._unused.wait()
         finally:
             await self.close()
+
+    def drop(self) -> None:
+        """Have close_unused() wait no longer."""
+        self._unused.set()
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,9 +135,22 @@ class Dial:
 
         Raises GatewayUnavailable if nothing answers, PermissionDenied if there is no token to show, and what the
         gateway answers otherwise. Cancelling it is safe.
+
+        If a token is refused, and there is another one by then, that is tried, too; no third one is.
         """
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout
         shown = self.proof.show()
-        options = list({**dict(_OPTIONS), **dict(self.options)}.items())
+        try:
+            return await self._ask(shown, timeout)
+        except PermissionDenied as refused:
+            again = self.proof.show()
+            if refused.reason not in UNPROVEN or again is shown:
+                raise
+        return await self._ask(again, max(0.001, deadline - loop.time()))
+
+    async def _ask(self, shown: grpc.CallCredentials | None, timeout: float) -> Connection:
+        options = list({**dict(_OPTIONS), **dict(self.options), **dict(_FIXED)}.items())
         if self.credentials is None:
             channel = grpc.aio.insecure_channel(self.address, options=options)
         else:
@@ -138,13 +161,12 @@ class Dial:
             await connection.stub.ListSessions(
                 pb.ListSessionsRequest(page_size=1), timeout=timeout, credentials=connection.shown
             )
-        except grpc.aio.AioRpcError as error:
+        except BaseException as error:
             await connection.close()
+            if not isinstance(error, grpc.aio.AioRpcError):
+                raise
             raise_if_cancelled()
             raise self._explain(error_of_rpc(error, writes=False)) from None
-        except asyncio.CancelledError:
-            await connection.close()
-            raise
         return connection
 
     def _explain(self, error: FairleadError) -> FairleadError:

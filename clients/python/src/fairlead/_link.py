@@ -14,7 +14,7 @@ from fairlead import _backoff
 from fairlead._cancellation import raise_if_cancelled
 from fairlead._dial import Connection, Dial
 from fairlead._ports import ChannelPort, Watch
-from fairlead._proof import NoToken
+from fairlead._proof import UNPROVEN, NoToken
 from fairlead.errors import (
     Failure,
     FairleadError,
@@ -25,7 +25,7 @@ from fairlead.errors import (
     error_of_rpc,
 )
 from fairlead.v1 import session_pb2 as pb
-from fairlead.v1.enums import Phase, Reason
+from fairlead.v1.enums import Phase
 
 if TYPE_CHECKING:
     from fairlead.entries import CommandResult
@@ -42,8 +42,6 @@ _ATTEMPT_S = 5.0
 _STABLE_S = 5.0
 # What will not mend by trying again.
 _FATAL = (PermissionDenied, NotImplementedByGateway, InvalidRequest)
-# Of that, what the next token may mend.
-_UNPROVEN = {Reason.UNAUTHENTICATED, Reason.REVOKED}
 
 _NOT_CONNECTED = "the gateway object is not connected: use `async with`"
 
@@ -75,7 +73,9 @@ class Link:
         self._watch = watch
         self._connection: Connection | None = None
         self._task: asyncio.Task[None] | None = None
-        self._leftovers: set[asyncio.Task[None]] = set()
+        # Whether the task has been cancelled.
+        self._ending = False
+        self._leftovers: dict[asyncio.Task[None], Connection] = {}
         self._streaming = False
         self._error: FairleadError | None = None
         self._over = False
@@ -126,7 +126,7 @@ class Link:
     @property
     def running(self) -> bool:
         """Whether there is a stream or there will be one again."""
-        return self._task is not None and not self._task.done()
+        return self._task is not None and not self._task.done() and not self._ending
 
     @property
     def connection(self) -> Connection:
@@ -179,15 +179,23 @@ class Link:
         self._hurry.set()
 
     async def stop(self) -> None:
-        """End all channels and tasks and close the connection. Idempotent."""
+        """End all channels and tasks and close the connection. Idempotent, and may be cancelled."""
+        if ending := self.end():
+            await asyncio.wait(ending)
+
+    def end(self) -> set[asyncio.Task[None]]:
+        """End all channels, have all tasks close their connections and end, and return those. Idempotent."""
         for channel in self.channels:
             channel.end(None)
-        task, self._task = self._task, None
-        ending = self._leftovers if task is None else {task, *self._leftovers}
-        for each in ending:
-            each.cancel()
-        if ending:
-            await asyncio.wait(ending)
+        for connection in self._leftovers.values():
+            connection.drop()
+        ending = set(self._leftovers)
+        if self._task is not None and not self._task.done():
+            ending.add(self._task)
+            if not self._ending:  # A second time might keep it from ending as it should.
+                self._ending = True
+                self._task.cancel()
+        return ending
 
     def register(self, channel: ChannelPort) -> int:
         """Give a channel its number. Numbers are never used again: nothing late can be taken for something new."""
@@ -239,7 +247,7 @@ class Link:
                 if connection is not None:
                     began = loop.time()
                     error = self._error = await self._serve(connection)
-                    if isinstance(error, _FATAL) and not (error.reason in _UNPROVEN and connection.outdated):
+                    if isinstance(error, _FATAL) and not (error.reason in UNPROVEN and connection.outdated):
                         raise error
                     attempt = 0 if loop.time() - began >= _STABLE_S else attempt
                     await self._pause(attempt)
@@ -268,6 +276,7 @@ class Link:
     def _begin_anew(self) -> None:
         if self.running:
             raise RuntimeError("the gateway object is connected already")
+        self._ending = False
         self._over = False
         self._error = None
 
@@ -315,18 +324,19 @@ class Link:
             self._connection = None
             call.cancel()
             writer.cancel()
-            await asyncio.wait([writer])
+            # First, since waiting may be cancelled.
             if lost and connection.in_use:
                 self._leave_to_requests(connection)
             else:
                 await connection.close()
+            await asyncio.wait([writer])
         return error
 
     def _leave_to_requests(self, connection: Connection) -> None:
         """Let HTTP requests that are in flight end: a gateway that stops, or ends a stream, still answers them."""
         closing = asyncio.create_task(connection.close_unused(), name="fairlead last requests")
-        self._leftovers.add(closing)
-        closing.add_done_callback(self._leftovers.discard)
+        self._leftovers[closing] = connection
+        closing.add_done_callback(self._leftovers.pop)
 
     async def _read(self, call: "grpc.aio.StreamStreamCall[pb.AttachRequest, pb.AttachResponse]") -> FairleadError:
         try:

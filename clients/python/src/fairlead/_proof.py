@@ -8,7 +8,10 @@ import grpc
 
 from fairlead.errors import Failure, PermissionDenied
 from fairlead.tokens import Token, complaint
-from fairlead.v1.enums import Phase
+from fairlead.v1.enums import Phase, Reason
+
+# Reasons of the gateway to refuse a client that the next token may mend.
+UNPROVEN = {Reason.UNAUTHENTICATED, Reason.REVOKED}
 
 
 class NoToken(PermissionDenied):

@@ -69,6 +69,8 @@ class Shards:
         seconds. Raises GatewayUnavailable if none is, and what one refuses this client with.
         """
         links = self.links
+        if not any(link.running for link in links):
+            await self.stop()  # If that was cancelled before, there are tasks that have not ended yet.
         if len(links) == 1:
             await links[0].start(timeout)
             return
@@ -95,8 +97,11 @@ class Shards:
                 self._leave(link)
 
     async def stop(self) -> None:
-        """End all links, and what is under way. Idempotent."""
-        await asyncio.gather(*(link.stop() for link in self.links))
+        """End all links, and what is under way. Idempotent.
+
+        Cancelling it is safe: what has not ended yet ends all the same, at once.
+        """
+        ending = self._tidying.union(*(link.end() for link in self.links))
         # From here on nothing begins.
         for timer in self._patience.values():
             timer.cancel()
@@ -106,8 +111,8 @@ class Shards:
             self._settling = None
         for task in self._tidying:
             task.cancel()
-        if self._tidying:
-            await asyncio.wait(self._tidying)
+        if ending:
+            await asyncio.wait(ending)
 
     # Called by the links.
 

@@ -63,13 +63,15 @@ def connect(
       by the client certificate in its credentials, or by the listener. For tokens that expire a function that gives
       the one of now: token_file(path), or one of yours. It is called on the event loop for each call to the gateway,
       and must return at once; a token that has to be fetched is fetched before by a task of yours. While it raises, or
-      gives what cannot be sent, calls raise PermissionDenied, nothing of them is sent, and a lost stream stays away.
+      gives what cannot be sent, calls raise PermissionDenied, nothing of them is sent, and a lost stream stays away;
+      while that is away, they raise GatewayUnavailable.
     connect_timeout: how long to try, when entering, until a gateway answers.
     move_after: of several gateways, how long one may be away before its sessions move to others; without meaning for
       one. Entering waits so long, too, and a second at least, for all of them to answer.
     max_send_bytes: the longest frame that send() takes, and the longest body of an HTTP request; must stay below the
       gateway's limits.message_bytes (4 MiB by default), since a longer frame would end the stream for all sessions.
-    options: further gRPC channel arguments; they override the client's own.
+    options: further gRPC channel arguments; they override the client's own, but grpc.enable_retries stays 0: gRPC would
+      send an order twice.
 
     Raises ValueError for no address, for one twice, for one that gRPC does not know, for a token without credentials,
     and for one that is empty or has other characters than printable ASCII without spaces; TypeError for a token that is
@@ -143,7 +145,10 @@ class Gateway:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Leave all sessions and end the connection. Idempotent; leaves no task behind."""
+        """Leave all sessions and end the connection. Idempotent; leaves no task behind.
+
+        If it is cancelled, what is left ends by itself, at once.
+        """
         await self._shards.stop()
 
     def websocket(
