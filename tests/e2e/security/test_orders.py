@@ -175,7 +175,12 @@ async def test_case_35_a_gateway_that_dies_at_the_first_byte_of_an_order(scratch
 async def test_what_may_be_asked_twice_waits_for_nothing(gateway: Gateway, exchange: Exchange) -> None:
     """Initial metadata comes early for an order, unless its client says that it never tries again; else at the end."""
     await exchange.http_fault("never_answer", count=100)
-    for method, retries, early in (("POST", "", True), ("POST", "on", True), ("POST", "off", False), ("GET", "", False)):
+    for method, retries, early in (
+        ("POST", "", True),
+        ("POST", "on", True),
+        ("POST", "off", False),
+        ("GET", "", False),
+    ):
         async with grpc.aio.insecure_channel(gateway.address) as channel:
             metadata = (("fairlead-retries", retries),) if retries else ()
             request = SendRequest(request=asking(f"{exchange.http}/order?tag={method}-{retries}", method))

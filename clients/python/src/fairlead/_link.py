@@ -157,7 +157,7 @@ class Link:
                     raise
                 await asyncio.sleep(pause)
         self._connection = connection
-        self._task = asyncio.create_task(self._run(connection), name="fairlead link")
+        self._start_task(connection)
         try:
             # Entering returns with the stream there, so that a first Open leaves at once.
             await asyncio.sleep(0)
@@ -168,7 +168,16 @@ class Link:
     def begin(self) -> None:
         """Connect without waiting for it, for as long as it takes."""
         self._begin_anew()
-        self._task = asyncio.create_task(self._run(None), name="fairlead link")
+        self._start_task(None)
+
+    def _start_task(self, connection: Connection | None) -> None:
+        self._task = asyncio.create_task(self._run(connection), name="fairlead link")
+        self._task.add_done_callback(self._forget_task)
+
+    def _forget_task(self, task: "asyncio.Task[None]") -> None:
+        # Its traceback has the call, and gRPC's connection stays open for as long as there is one.
+        if self._task is task:
+            self._task = None
 
     def require_token(self) -> None:
         """Raise PermissionDenied if there is no token to show."""
