@@ -42,7 +42,11 @@ class SendCall final : public grpc::ServerUnaryReactor, public std::enable_share
     // next one is not asked for it. So the order waits until its client has been sent something.
     StartSendInitialMetadata();
   }
-  void OnSendInitialMetadataDone(bool /*ok*/) override { Pass(); }  // If it is not, the call is cancelled, too.
+  void OnSendInitialMetadataDone(bool ok) override {
+    if (ok) return Pass();
+    // The client has seen nothing, and may be asking another gateway by now.
+    face_.timers.Post([self = shared_from_this()] { self->End(grpc::Status::CANCELLED); });
+  }
 
   void OnCancel() override {
     face_.timers.Post([self = shared_from_this()] {

@@ -39,11 +39,11 @@ grpc::ServerWriteReactor<v1::TailResponse>* SessionServiceImpl::Tail(grpc::Callb
 grpc::ServerUnaryReactor* SessionServiceImpl::ListSessions(grpc::CallbackServerContext* context,
                                                            const v1::ListSessionsRequest* request,
                                                            v1::ListSessionsResponse* response) {
-  return Run(*context, Rpc::kListSessions, [this, request, response](const std::string& identity, const Call& call) {
+  return Run(*context, Rpc::kListSessions, [this, request, response](const Call& call) {
     if (auto known = CheckKnown(*request); !known) return Finish(call, ToStatus(known.error()));
     const uint32_t count = request->page_size() == 0 ? kDefaultPage : std::min(request->page_size(), kMaxPage);
     // The token is the last name of the page before; one more than asked for tells whether there is a next page.
-    const auto sessions = streams_.registry().List(identity, request->page_token(), count + 1);
+    const auto sessions = streams_.registry().List(call.identity, request->page_token(), count + 1);
     for (size_t i = 0; i < std::min<size_t>(count, sessions.size()); ++i)
       *response->add_sessions() = Describe(*sessions[i], streams_.timers().WallNow());
     if (sessions.size() > count) response->set_next_page_token(sessions[count - 1]->name());
@@ -54,8 +54,8 @@ grpc::ServerUnaryReactor* SessionServiceImpl::ListSessions(grpc::CallbackServerC
 grpc::ServerUnaryReactor* SessionServiceImpl::GetSession(grpc::CallbackServerContext* context,
                                                          const v1::GetSessionRequest* request,
                                                          v1::GetSessionResponse* response) {
-  return Run(*context, Rpc::kGetSession, [this, request, response](const std::string& identity, const Call& call) {
-    const auto session = Find(identity, *request, request->session(), call);
+  return Run(*context, Rpc::kGetSession, [this, request, response](const Call& call) {
+    const auto session = Find(*request, request->session(), call);
     if (session == nullptr) return;
     *response->mutable_session() = Describe(*session, streams_.timers().WallNow());
     Finish(call, grpc::Status::OK);
@@ -65,8 +65,8 @@ grpc::ServerUnaryReactor* SessionServiceImpl::GetSession(grpc::CallbackServerCon
 grpc::ServerUnaryReactor* SessionServiceImpl::CloseSession(grpc::CallbackServerContext* context,
                                                            const v1::CloseSessionRequest* request,
                                                            v1::CloseSessionResponse* /*response*/) {
-  return Run(*context, Rpc::kCloseSession, [this, request](const std::string& identity, const Call& call) {
-    const auto session = Find(identity, *request, request->session(), call);
+  return Run(*context, Rpc::kCloseSession, [this, request](const Call& call) {
+    const auto session = Find(*request, request->session(), call);
     if (session == nullptr) return;
     session->Close({Reason::kClosed, Phase::kUnspecified, "CloseSession closed the session"});
     session->WhenClosed([this, call] { Finish(call, grpc::Status::OK); });
@@ -74,7 +74,7 @@ grpc::ServerUnaryReactor* SessionServiceImpl::CloseSession(grpc::CallbackServerC
 }
 
 grpc::ServerUnaryReactor* SessionServiceImpl::Run(grpc::CallbackServerContext& context, Rpc rpc,
-                                                  std::function<void(const std::string& identity, const Call&)> work) {
+                                                  std::function<void(const Call&)> work) {
   Call call{.reactor = context.DefaultReactor(), .context = &context, .rpc = rpc, .began = streams_.timers().Now()};
   auto admission = identity_.Admit(context, MethodOf(rpc));
   if (!admission) {
@@ -82,15 +82,15 @@ grpc::ServerUnaryReactor* SessionServiceImpl::Run(grpc::CallbackServerContext& c
     return call.reactor;
   }
   call.identity = std::move(admission->identity);
-  streams_.timers().Post([work = std::move(work), call] { work(call.identity, call); });
+  streams_.timers().Post([work = std::move(work), call] { work(call); });
   return call.reactor;
 }
 
-std::shared_ptr<Session> SessionServiceImpl::Find(const std::string& identity, const google::protobuf::Message& request,
-                                                  const std::string& name, const Call& call) {
+std::shared_ptr<Session> SessionServiceImpl::Find(const google::protobuf::Message& request, const std::string& name,
+                                                  const Call& call) {
   Result<void> valid = CheckKnown(request);
   if (valid) valid = CheckSessionName(name, "session");
-  auto session = valid ? streams_.registry().Find(identity, name) : nullptr;
+  auto session = valid ? streams_.registry().Find(call.identity, name) : nullptr;
   if (valid && session == nullptr)
     valid = NotSent(Reason::kSessionNotFound, "session: \"" + name + "\" is not a live session");
   if (!valid) Finish(call, ToStatus(valid.error()));

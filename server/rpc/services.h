@@ -40,11 +40,9 @@ class SessionServiceImpl final : public SessionServiceBase {
     std::string identity = {};  // Empty: it was refused.
   };
   // Runs the call on the loop, as the identity that it comes from; who is nobody, or may not, is refused.
-  grpc::ServerUnaryReactor* Run(grpc::CallbackServerContext& context, Rpc rpc,
-                                std::function<void(const std::string& identity, const Call&)> work);
+  grpc::ServerUnaryReactor* Run(grpc::CallbackServerContext& context, Rpc rpc, std::function<void(const Call&)> work);
   // Checks the request and finds its session, on the loop; else finishes the reactor and returns null.
-  std::shared_ptr<Session> Find(const std::string& identity, const google::protobuf::Message& request,
-                                const std::string& name, const Call& call);
+  std::shared_ptr<Session> Find(const google::protobuf::Message& request, const std::string& name, const Call& call);
   void Finish(const Call& call, grpc::Status status);
 
   const Identity identity_;

@@ -10,7 +10,6 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -103,14 +102,6 @@ def probe(pod: Pod, name: str, admin: str) -> int:
 
 
 PROBES = ("startupProbe", "livenessProbe", "readinessProbe")
-
-
-@pytest.fixture
-def exchange(scratch: Path) -> Iterator[Exchange]:
-    exchange = Exchange(scratch)
-    exchange.start()
-    yield exchange
-    exchange.stop()
 
 
 @pytest.mark.parametrize("overlay", ["production", "shielded"])

@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 import pytest
 
 import fairlead
+from fairlead._dial import Connection
 from tests.fake_gateway import PATIENCE_S, FakeGateway, Stream
 
 
@@ -64,3 +65,17 @@ async def idle(stream: Stream, gateway: fairlead.Gateway) -> AsyncIterator[fairl
     yield gateway.websocket("ws://exchange/ws", name="md", queue=fairlead.Queue(frames=5))
     # Without the gateway's answer: what the test did to the stream is not known here.
     await gateway.aclose()
+
+
+@pytest.fixture
+def closed(monkeypatch: pytest.MonkeyPatch) -> list[Connection]:
+    """Note the connections that the client begins to close, in order."""
+    connections: list[Connection] = []
+    close = Connection.close
+
+    async def note(connection: Connection) -> None:
+        connections.append(connection)
+        await close(connection)
+
+    monkeypatch.setattr(Connection, "close", note)
+    return connections

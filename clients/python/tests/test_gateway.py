@@ -180,16 +180,8 @@ async def test_entering_that_is_cancelled_at_the_last_moment_leaves_nothing(fake
 
 
 async def test_whatever_ends_an_attempt_closes_its_connection(
-    fake: FakeGateway, monkeypatch: pytest.MonkeyPatch
+    fake: FakeGateway, monkeypatch: pytest.MonkeyPatch, closed: list[Connection]
 ) -> None:
-    closed: list[Connection] = []
-    close = Connection.close
-
-    async def note(connection: Connection) -> None:
-        closed.append(connection)
-        await close(connection)
-
-    monkeypatch.setattr(Connection, "close", note)
     # gRPC refuses these on a channel without TLS, in its own way.
     monkeypatch.setattr(Proof, "show", lambda _: grpc.access_token_call_credentials("x"))
     with pytest.raises(grpc.aio.UsageError):

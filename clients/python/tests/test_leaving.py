@@ -79,16 +79,8 @@ async def test_nothing_is_left_whenever_it_is_cancelled(socket: str, number: int
 
 
 @pytest.mark.parametrize("number", GATEWAYS)
-async def test_what_was_lost_just_before_is_left_too(socket: str, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_was_lost_just_before_is_left_too(socket: str, number: int, closed: list[Connection]) -> None:
     """A request that may end after its stream, patience with one that is away, and an attempt to reach it."""
-    closed: list[Connection] = []
-    close = Connection.close
-
-    async def note(connection: Connection) -> None:
-        closed.append(connection)
-        await close(connection)
-
-    monkeypatch.setattr(Connection, "close", note)
     async with fakes(socket, number) as servers:
         for turns in range(TURNS):
             gateway = fairlead.connect([server.address for server in servers], move_after=NEVER)
